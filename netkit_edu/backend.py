@@ -1,0 +1,200 @@
+"""The Protocol every backend fulfils: plain data in, plain data out.
+
+A backend is a Linux: namespaces, rtnetlink, bpf(2), sockets. `lab.py` gives it its friendly face; the contract tests
+talk to both. Namespaces, maps and programs are named by the numbers a backend hands out; a device by its namespace and
+its ifindex in it, so that authority is what the caller's own namespace can see. Every refusal is a `KernelError` with
+Linux's errno.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from netkit_edu.journey import Journey
+from netkit_edu.program.object import MapSpec, ProgramCode
+
+
+class LinkStats(NamedTuple):
+    """Interface counters (IFLA_STATS64): packets and bytes."""
+
+    rx_packets: int = 0
+    tx_packets: int = 0
+    rx_bytes: int = 0
+    tx_bytes: int = 0
+    rx_dropped: int = 0
+    tx_dropped: int = 0
+
+
+@dataclass(frozen=True)
+class LinkInfo:
+    """What RTM_GETLINK says of one device.
+
+    ``peer`` is the other end's ifindex in the other end's namespace (IFLA_LINK), 0 without one. ``info`` holds the
+    kind's own attributes; for netkit: mode, policy, peer_policy, scrub, peer_scrub, primary (IFLA_NETKIT_*).
+    """
+
+    ifindex: int
+    name: str
+    kind: str
+    flags: int
+    mtu: int
+    mac: str
+    operstate: int
+    carrier: bool
+    qdisc: str
+    peer: int = 0
+    peer_netns: int = -1
+    info: Mapping[str, int] = field(default_factory=dict)
+    addresses: tuple[str, ...] = ()
+    stats: LinkStats = LinkStats()
+
+
+class Entry(NamedTuple):
+    """One entry of a hook's list: the program's id and name, and the link's id (0 when attached without a link)."""
+
+    prog_id: int
+    name: str
+    link_id: int = 0
+
+
+class Chain(NamedTuple):
+    """What BPF_PROG_QUERY says of one hook: its revision and its programs in order."""
+
+    revision: int
+    entries: tuple[Entry, ...]
+
+
+class Received(NamedTuple):
+    """One datagram that a socket took: addresses as text, ports as numbers (0 for ICMP), the payload."""
+
+    src: str
+    sport: int
+    dst: str
+    dport: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class SendRequest:
+    """One send from a namespace.
+
+    Args:
+        packet: the bytes; from the IP header for ``via`` "udp", "icmp" and "raw", from the Ethernet header for "packet".
+        via: the socket: "udp", "icmp" (a ping socket), "raw" (IP_HDRINCL) or "packet" (AF_PACKET, needs ``ifindex``).
+        ifindex: bind to this device (SO_BINDTODEVICE); 0 for none.
+        mark, priority: SO_MARK, SO_PRIORITY.
+        recverr: IP_RECVERR, so that a drop on the way out is reported as ENOBUFS.
+        cpu: on which CPU the sender runs.
+        gso_size: payload bytes of each segment of a GSO super-packet; 0 for an ordinary packet.
+        label: what to call the journey.
+    """
+
+    packet: bytes
+    via: str = "udp"
+    ifindex: int = 0
+    mark: int = 0
+    priority: int = 0
+    recverr: bool = False
+    cpu: int = 0
+    gso_size: int = 0
+    label: str = ""
+
+
+class Backend(Protocol):
+    """A Linux. ``name`` is "sim", "vm" or "host"; ``kernel`` what it is or stands for, for example "6.12"."""
+
+    name: str
+    kernel: str
+
+    # namespaces ---------------------------------------------------------------------------------------------------
+    def netns_add(self, name: str) -> int:
+        """Create a network namespace with its loopback device up; return its number. ``name`` labels hops."""
+
+    def netns_del(self, ns: int) -> None:
+        """Remove a namespace and every device in it."""
+
+    def sysctl(self, ns: int, key: str, value: int) -> None:
+        """Set a sysctl of the namespace ("net.ipv4.ip_forward") or of the machine ("net.core.netdev_max_backlog")."""
+
+    # rtnetlink ----------------------------------------------------------------------------------------------------
+    def link_add(self, ns: int, kind: str, name: str, *, peer_ns: int | None = None, peer: Mapping | None = None,
+                 attrs: Mapping | None = None, info: Mapping | None = None) -> int:  # fmt: skip
+        """Create a device (RTM_NEWLINK with NLM_F_CREATE|NLM_F_EXCL); return its ifindex, the primary's for a pair.
+
+        Args:
+            kind: "veth", "netkit", "dummy", "nic".
+            peer_ns: the namespace of the other end; the same as ``ns`` if None.
+            attrs: ordinary link attributes of this end: mtu, mac, ifindex.
+            peer: the same for the other end, plus its ``name``.
+            info: attributes of the kind as numbers; for netkit: mode, policy, peer_policy, scrub, peer_scrub.
+        """
+
+    def link_set(self, ns: int, ifindex: int, *, up: bool | None = None, mtu: int | None = None,
+                 mac: str | None = None, info: Mapping | None = None) -> None:  # fmt: skip
+        """Change a device (RTM_NEWLINK without NLM_F_CREATE)."""
+
+    def link_del(self, ns: int, ifindex: int) -> None:
+        """Delete a device; a pair goes whole."""
+
+    def link_get(self, ns: int, ifindex: int) -> LinkInfo:
+        """Return what the kernel says of a device; ENODEV if this namespace has none of that number."""
+
+    def links(self, ns: int) -> Sequence[LinkInfo]:
+        """Return every device of a namespace in the order of ifindexes."""
+
+    def addr_add(self, ns: int, ifindex: int, address: str) -> None:
+        """Give a device an IPv4 address with its prefix length, for example "10.0.0.1/24"."""
+
+    def route_add(self, ns: int, prefix: str, *, ifindex: int = 0, via: str = "") -> None:
+        """Add a route to the main table; ``prefix`` may be "default"."""
+
+    def neigh_add(self, ns: int, ifindex: int, address: str, mac: str) -> None:
+        """Add a permanent neighbour."""
+
+    # bpf(2) -------------------------------------------------------------------------------------------------------
+    def map_create(self, spec: MapSpec) -> int:
+        """Create a map (BPF_MAP_CREATE), filled with ``spec.initial`` if given; return its number."""
+
+    def map_lookup(self, number: int, key: bytes) -> bytes | None:
+        """Return a copy of the value, None if the key is absent."""
+
+    def map_update(self, number: int, key: bytes, value: bytes, flags: int = 0) -> None:
+        """Store a value (BPF_MAP_UPDATE_ELEM)."""
+
+    def map_delete(self, number: int, key: bytes) -> None:
+        """Delete an entry (BPF_MAP_DELETE_ELEM); ENOENT if absent."""
+
+    def map_keys(self, number: int) -> list[bytes]:
+        """Return all keys (BPF_MAP_GET_NEXT_KEY)."""
+
+    def prog_load(self, code: ProgramCode, maps: Mapping[str, int]) -> int:
+        """Load a SCHED_CLS program whose relocations name ``maps``; return its id. Two loads are two programs."""
+
+    def prog_attach(self, ns: int, ifindex: int, attach_type: int, prog_id: int, *, flags: int = 0,
+                    replace: int = 0, relative: int = 0, expected_revision: int = 0) -> None:  # fmt: skip
+        """Attach a program (BPF_PROG_ATTACH), acting from namespace ``ns``; ``replace`` and ``relative`` are ids."""
+
+    def prog_detach(self, ns: int, ifindex: int, attach_type: int, prog_id: int = 0, *, flags: int = 0,
+                    relative: int = 0, expected_revision: int = 0) -> None:  # fmt: skip
+        """Detach a program (BPF_PROG_DETACH); without ``prog_id`` the last one."""
+
+    def prog_query(self, ns: int, ifindex: int, attach_type: int) -> Chain:
+        """Return a hook's revision and programs (BPF_PROG_QUERY)."""
+
+    # sockets ------------------------------------------------------------------------------------------------------
+    def listen(self, ns: int, *, udp: int) -> None:
+        """Open a UDP socket on this port that keeps what it receives; EADDRINUSE if there is one."""
+
+    def received(self, ns: int) -> list[Received]:
+        """Return what the namespace's sockets have received so far, in order."""
+
+    def send(self, ns: int, request: SendRequest) -> Journey:
+        """Send one packet, let everything it sets off come to rest, and return what happened to it."""
+
+    def send_many(self, ns: int, request: SendRequest, n: int) -> Sequence[Journey]:
+        """Send the same packet ``n`` times back to back before any softirq runs, then let all come to rest."""
+
+    def close(self) -> None:
+        """Free everything this backend made; a second call does nothing."""

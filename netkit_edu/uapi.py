@@ -1,0 +1,163 @@
+"""The kernel's words: constants of ``include/uapi/linux`` and what its errors mean.
+
+Values are facts of the Linux UAPI (``if_link.h``, ``bpf.h``, ``pkt_cls.h``, ``if_packet.h``; Linux 6.12).
+Everything else in the package names verdicts, policies and hooks through these enums.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno as _errno
+import os
+
+
+class Verdict(enum.IntEnum):
+    """What a netkit program returns (``enum netkit_action``, if_link.h); any other value drops the packet."""
+
+    NEXT = -1
+    PASS = 0
+    DROP = 2
+    REDIRECT = 7
+
+
+class Policy(enum.IntEnum):
+    """What a netkit device does with a packet while no program is attached (IFLA_NETKIT_POLICY)."""
+
+    PASS = 0
+    DROP = 2
+
+
+class Mode(enum.IntEnum):
+    """Operating mode of a pair (IFLA_NETKIT_MODE), fixed at creation."""
+
+    L2 = 0
+    L3 = 1
+
+
+class Scrub(enum.IntEnum):
+    """Whether mark and priority are cleared between network namespaces (IFLA_NETKIT_SCRUB)."""
+
+    NONE = 0
+    DEFAULT = 1
+
+
+class Hook(enum.StrEnum):
+    """Where a netkit program sits: at the transmit path of the primary or of the peer device."""
+
+    PRIMARY = "primary"
+    PEER = "peer"
+
+    @property
+    def attach_type(self) -> int:
+        """The number of ``enum bpf_attach_type`` (BPF_NETKIT_PRIMARY 54, BPF_NETKIT_PEER 55)."""
+        return BPF_NETKIT_PRIMARY if self is Hook.PRIMARY else BPF_NETKIT_PEER
+
+
+class PacketType(enum.IntEnum):
+    """``skb->pkt_type``: for whom a received frame is (if_packet.h)."""
+
+    HOST = 0
+    BROADCAST = 1
+    MULTICAST = 2
+    OTHERHOST = 3
+    OUTGOING = 4
+
+
+class Context(enum.StrEnum):
+    """In whose time code runs: the sending task's, or the softirq's."""
+
+    PROCESS = "process"
+    SOFTIRQ = "softirq"
+
+
+class NetXmit(enum.IntEnum):
+    """What a transmit path tells its caller (include/linux/netdevice.h)."""
+
+    SUCCESS = 0
+    DROP = 1
+    CN = 2
+
+
+BPF_PROG_TYPE_SCHED_CLS = 3
+BPF_TCX_INGRESS = 46
+BPF_TCX_EGRESS = 47
+BPF_NETKIT_PRIMARY = 54
+BPF_NETKIT_PEER = 55
+BPF_MPROG_MAX = 63  # 64 slots, the last one is a terminator (include/linux/bpf_mprog.h)
+
+BPF_F_REPLACE = 1 << 2
+BPF_F_BEFORE = 1 << 3
+BPF_F_AFTER = 1 << 4
+BPF_F_ID = 1 << 5
+BPF_F_LINK = 1 << 13
+
+BPF_MAP_TYPE_HASH = 1
+BPF_MAP_TYPE_ARRAY = 2
+
+BPF_ANY = 0
+BPF_NOEXIST = 1
+BPF_EXIST = 2
+
+ETH_P_IP = 0x0800
+ETH_P_ARP = 0x0806
+ETH_P_IPV6 = 0x86DD
+ETH_HLEN = 14
+
+IPPROTO_ICMP = 1
+IPPROTO_TCP = 6
+IPPROTO_UDP = 17
+
+IFF_UP = 0x1
+IFF_BROADCAST = 0x2
+IFF_LOOPBACK = 0x8
+IFF_RUNNING = 0x40
+IFF_NOARP = 0x80
+IFF_MULTICAST = 0x1000
+IFF_LOWER_UP = 0x10000
+
+IF_OPER_DOWN = 2
+IF_OPER_LOWERLAYERDOWN = 3
+IF_OPER_UP = 6
+IF_OPER_UNKNOWN = 0
+
+_HINTS = {
+    "EACCES": "authority follows the primary: act through the primary device, from its own namespace",
+    "EADDRNOTAVAIL": "give a unicast MAC address, for example 02:00:00:00:00:01",
+    "EBADF": "the number is not an open descriptor of the kind asked for",
+    "EBUSY": "the entry belongs to a link: update or detach that link instead",
+    "EEXIST": "the name, address, or program is already there",
+    "EINVAL": "an argument has a value or a combination that the kernel does not accept",
+    "EMSGSIZE": "the datagram is larger than the protocol allows",
+    "ENETDOWN": "bring the device up first: dev.up()",
+    "ENETUNREACH": "add a route to the destination: ns.route(prefix, dev=...)",
+    "EHOSTUNREACH": "no neighbour answers for the next hop",
+    "ENOBUFS": "the packet was dropped on its way out, and this socket asked to be told",
+    "ENODEV": "no device with this ifindex in the namespace that asks",
+    "ENOENT": "nothing of that name or id is there",
+    "ENOLINK": "the link's device is gone, or the link was detached",
+    "ENOTCONN": "the other end of the pair is gone",
+    "ENXIO": "the device exists but is not a netkit device",
+    "EOPNOTSUPP": "this kind of device does not do that",
+    "EPERM": "the caller lacks the capability (CAP_NET_ADMIN, CAP_BPF)",
+    "ERANGE": "the value is outside the allowed range, or the hook is full",
+    "ESTALE": "the list changed since its revision was read: query it and try again",
+    "E2BIG": "the map is full, or the index is outside the array",
+}
+
+
+def errno_name(number: int) -> str:
+    """Return the symbol of an errno, for example ``"EACCES"`` for 13."""
+    return _errno.errorcode.get(abs(number), f"errno {abs(number)}")
+
+
+def errno_number(name: str) -> int:
+    """Return the number of an errno symbol; ``ValueError`` if Linux has none of that name."""
+    number = getattr(_errno, name, None)
+    if not isinstance(number, int):
+        raise ValueError(f"{name!r} is not the name of an errno, such as 'EACCES' or 'EEXIST'")
+    return number
+
+
+def errno_hint(number: int) -> str:
+    """Return one sentence on what a refusal with this errno asks the caller to do, in this course's setting."""
+    return _HINTS.get(errno_name(number), os.strerror(abs(number)))
