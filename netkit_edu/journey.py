@@ -60,7 +60,7 @@ class FateKind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Fate:
-    """How and where a packet ended: ``node`` and ``device`` by name, ``reason`` in the kernel's words where it has one."""
+    """How and where a packet ended: ``node`` and ``device`` by name, ``reason`` in the kernel's words if any."""
 
     kind: FateKind
     node: str = ""

@@ -94,7 +94,7 @@ class ProgramCode:
 
 @dataclass(frozen=True)
 class Object:
-    """A whole compiled object. ``elf`` keeps the bytes it was read from, ``source`` the C text if it was compiled here."""
+    """A whole compiled object. ``elf`` keeps the bytes it was read from, ``source`` the C text if compiled here."""
 
     programs: Mapping[str, ProgramCode]
     maps: Mapping[str, MapSpec]

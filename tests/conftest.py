@@ -1,0 +1,27 @@
+"""What every test gets: its kind is looked for first, and nothing is written outside of pytest's own folders."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import requires
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a misspelt NETKIT_EDU_REQUIRE at once: it would turn a failure into a skip."""
+    requires.required()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test that carries a kind's marker runs only where that kind is."""
+    for marker in item.iter_markers():
+        if marker.name in requires.KINDS:
+            requires.require(marker.name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory):
+    """Compiled objects of a test run are kept for that run only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETKIT_EDU_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
