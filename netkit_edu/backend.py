@@ -81,7 +81,7 @@ class SendRequest:
     """One send from a namespace.
 
     Args:
-        packet: the bytes; for ``via`` "udp", "icmp" and "raw" from the IP header, for "packet" from the Ethernet header.
+        packet: the bytes; from the Ethernet header where ``via`` is "packet", from the IP header else.
         via: the socket: "udp", "icmp" (a ping socket), "raw" (IP_HDRINCL) or "packet" (AF_PACKET, needs ``ifindex``).
         ifindex: bind to this device (SO_BINDTODEVICE); 0 for none.
         mark, priority: SO_MARK, SO_PRIORITY.
