@@ -99,3 +99,7 @@ class UsageError(NetkitEduError, ValueError):
 
 class BackendUnavailable(NetkitEduError):
     """This machine cannot run the backend asked for; the message says why and what brings it."""
+
+
+class CourseError(NetkitEduError):
+    """The course's own data does not hold together, or something asked for an exercise that it does not have."""
