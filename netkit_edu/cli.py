@@ -34,7 +34,7 @@ def _claims() -> int:
 def _progress() -> int:
     from netkit_edu.course import progress
 
-    print(progress.report())
+    print(progress())
     return 0
 
 
