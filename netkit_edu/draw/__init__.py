@@ -1,0 +1,10 @@
+"""Pictures drawn from data: journeys, comparisons, pairs and chains as SVG, each with its text alternative.
+
+Every function takes a record and returns a string; ``text_*`` is the plain-text twin for a terminal. Nothing is drawn
+that was not executed or read back, and nothing here imports a notebook.
+"""
+
+from netkit_edu.draw.lanes import journey
+from netkit_edu.draw.words import text_comparison, text_journey
+
+__all__ = ["journey", "text_comparison", "text_journey"]

@@ -1,0 +1,267 @@
+"""A journey as a picture: one lane for each namespace, time downwards, softirq context as a tinted band.
+
+Plain functions are small ticks with their names; whatever costs or decides something (lookups, hooks, queues, programs,
+driver calls) has a shape of its own and, where there is one, a phrase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netkit_edu.draw import shapes
+from netkit_edu.draw.canvas import Canvas, num, wrap
+from netkit_edu.draw.palette import width
+from netkit_edu.draw.words import (
+    counter_phrases,
+    describe_journey,
+    hop_detail,
+    hop_name,
+    journey_title,
+    packet_line,
+    plural,
+    sender_line,
+    tooltip,
+)
+from netkit_edu.journey import Hop, HopKind, Journey
+from netkit_edu.uapi import Context
+
+FULL, LEAST = 900, 760  # px, the widest and the narrowest drawing
+GUTTER, EDGE = 74, 14  # px, the column naming contexts, and the margin
+RAIL, WORDS = 22, 40  # px from a lane's left edge to the line the packet follows, and to the text
+TICK, ROW, TWO = 15, 27, 41  # px, heights of a plain function, a shape with one line, and with two
+HEAD = 76  # px above the first hop
+
+
+@dataclass
+class Lane:
+    """A namespace's column: from ``x``, ``w`` px wide."""
+
+    node: str
+    x: float = 0
+    w: float = 0
+
+    @property
+    def rail(self) -> float:
+        """The x of the line the packet follows."""
+        return self.x + RAIL
+
+    @property
+    def room(self) -> float:
+        """How many px of text fit beside the rail."""
+        return self.w - WORDS - 8
+
+
+@dataclass
+class Step:
+    """A hop with its place: ``y`` is the centre of its shape, ``top`` and ``h`` its row."""
+
+    hop: Hop
+    lane: Lane
+    device: str
+    top: float = 0
+    h: float = 0
+    y: float = 0
+    two: bool = False
+
+
+def journey(j: Journey, *, key: str = "") -> str:
+    """Return a journey as an SVG string, at most 900 px wide, with its text alternative.
+
+    Args:
+        j: the journey; only its data is used.
+        key: makes the ids unique where the same drawing stands twice on one page.
+    """
+    steps, lanes, wide = _plan(j)
+    c = Canvas(wide)
+    end = steps[-1].top + steps[-1].h if steps else HEAD
+    bottom = end + 40
+    _bands(c, steps, end)
+    _head(c, j, lanes, bottom)
+    _track(c, steps)
+    for s in steps:
+        _step(c, s)
+    _fate(c, j, steps, lanes, end)
+    high = _summary(c, j, bottom)
+    return c.svg(high, f"{journey_title(j)}: {j.fate}", describe_journey(j), key)
+
+
+def _plan(j: Journey) -> tuple[list[Step], list[Lane], float]:
+    """Give every hop a lane, a row and a height; return them with the lanes and the drawing's width."""
+    nodes = list(dict.fromkeys([h.node for h in j.hops] + ([j.fate.node] if j.fate.node else []))) or ["sender"]
+    lanes = {n: Lane(n) for n in nodes}
+    steps, before = [], ""
+    for h in j.hops:
+        here = f"{h.node}/{h.device}"
+        steps.append(Step(h, lanes[h.node], h.device if h.device and here != before else ""))
+        before = here if h.device else before
+    wide = _widths(steps, list(lanes.values()))
+    y, last = HEAD, None
+    for s in steps:
+        if last:
+            y += 6 * (_who(s) != _who(last)) + 8 * (s.lane is not last.lane)
+        last = s
+        detail = hop_detail(s.hop)
+        free = s.lane.room - width(hop_name(s.hop), _font(s)) - _chip_width(s.device) - 10
+        s.two = bool(detail) and width(detail, "detail") > free
+        s.h = (TWO if s.two else ROW) if s.hop.kind is not HopKind.FUNCTION else (TICK + 13 if s.two else TICK)
+        s.top, s.y = y, y + (TICK / 2 if s.hop.kind is HopKind.FUNCTION else ROW / 2)
+        y += s.h
+    return steps, list(lanes.values()), wide
+
+
+def _font(s: Step) -> str:
+    return "tick" if s.hop.kind is HopKind.FUNCTION else "fn"
+
+
+def _chip_width(device: str) -> float:
+    return width(device, "chip") + 12 if device else 0
+
+
+def _widths(steps: list[Step], lanes: list[Lane]) -> float:
+    """Share the width among the lanes by what their names need, then by what their phrases would like."""
+    least, liked = [], []
+    for lane in lanes:
+        own = [s for s in steps if s.lane is lane]
+        names = [width(hop_name(s.hop), _font(s)) + _chip_width(s.device) for s in own]
+        lines = [n + width(hop_detail(s.hop), "detail") + 12 for n, s in zip(names, own, strict=True)]
+        least.append(WORDS + 14 + min(max([*names, 90]), 300))
+        liked.append(max(least[-1], WORDS + 14 + min(max([*lines, 90]), 420)))
+    space = FULL - GUTTER - 2 * EDGE
+    spare = max(space - sum(least), 0)
+    wants = [b - a for a, b in zip(least, liked, strict=True)]
+    share = min(1.0, spare / sum(wants)) if sum(wants) else 0.0
+    got = [a + w * share for a, w in zip(least, wants, strict=True)]
+    if sum(got) > space:
+        got = [g * space / sum(got) for g in got]
+    total = max(sum(got), LEAST - GUTTER - 2 * EDGE)
+    x = EDGE + GUTTER
+    for lane, g in zip(lanes, got, strict=True):
+        lane.x, lane.w = x, g + (total - sum(got)) / len(lanes)
+        x += lane.w
+    return x + EDGE
+
+
+def _bands(c: Canvas, steps: list[Step], end: float) -> None:
+    """Tint the rows in softirq context and name every context in the gutter."""
+    several = len({s.hop.cpu for s in steps}) > 1
+    starts = [i for i, s in enumerate(steps) if not i or _who(s) != _who(steps[i - 1])]
+    for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True):
+        first, last = steps[start], steps[stop - 1]
+        top, low = first.top - 3, last.top + last.h + 3
+        soft = first.hop.context is Context.SOFTIRQ
+        if soft:
+            c.rect(EDGE - 6, top, c.wide - 2 * EDGE + 12, low - top, "f-softirq", 4)
+        bar = "f-softbar" if soft else "f-procbar"
+        c.rect(EDGE, top + 2, 4, low - top - 4, bar, 2)
+        c.text(EDGE + 10, top + 16, str(first.hop.context), "soft" if soft else "proc")
+        if several and low - top > 34:
+            c.text(EDGE + 10, top + 30, f"CPU {first.hop.cpu}", "small")
+
+
+def _who(s: Step) -> tuple[Context, int]:
+    return s.hop.context, s.hop.cpu
+
+
+def _head(c: Canvas, j: Journey, lanes: list[Lane], bottom: float) -> None:
+    """Write the title, and the lanes' names and borders."""
+    right = c.text(c.wide - EDGE, 24, j.backend, "small", anchor="end")
+    title = journey_title(j)
+    used = c.text(EDGE, 25, title, "title", room=c.wide - 2 * EDGE - right - 14)
+    line = packet_line(j.packet)
+    room = c.wide - 2 * EDGE - right - used - 40
+    if line != title and width(line, "small") <= room:
+        c.text(EDGE + used + 12, 24, line, "small")
+    c.text(EDGE, 59, "time ↓", "small")
+    for lane in lanes:
+        c.rect(lane.x + 3, 42, lane.w - 6, 26, "f-head", 5)
+        c.text(lane.x + WORDS - 4, 60, lane.node, "node", room=lane.w - WORDS - 6)
+        c.line(lane.x, 42, lane.x, bottom - 8, "s-line", 1, "2 4")
+
+
+def _track(c: Canvas, steps: list[Step]) -> None:
+    """Draw the packet's way from shape to shape, with an arrow where it changes lanes."""
+    for a, b in zip(steps, steps[1:], strict=False):
+        x1, x2 = a.lane.rail, b.lane.rail
+        if a.lane is b.lane:
+            c.line(x1, a.y, x2, b.y, "s-rail", 2)
+            continue
+        mid = a.top + a.h + (b.top - a.top - a.h) / 2
+        bend = 7 if x2 > x1 else -7
+        c.path(
+            f"M{num(x1)} {num(a.y)}V{num(mid - 4)}Q{num(x1)} {num(mid)} {num(x1 + bend)} {num(mid)}"
+            f"H{num(x2 - bend)}Q{num(x2)} {num(mid)} {num(x2)} {num(mid + 4)}V{num(b.y)}",
+            "s-rail", 2,
+        )  # fmt: skip
+        tip = (x1 + x2) / 2
+        d = 5 if x2 > x1 else -5
+        c.path(f"M{num(tip - d)} {num(mid - 5)}L{num(tip + d)} {num(mid)}L{num(tip - d)} {num(mid + 5)}Z", "f-rail", 0)
+
+
+def _step(c: Canvas, s: Step) -> None:
+    """Draw one hop: shape, name, phrase, and the device from here on."""
+    h, lane = s.hop, s.lane
+    x, edge = lane.x + WORDS, lane.x + lane.w - 8
+    with c.group(tooltip(h)):
+        c.rect(lane.x + 4, s.top, lane.w - 8, s.h, "hover", 4)
+        shapes.hop(c, lane.rail, s.y, h)
+        chip = _chip_width(s.device)
+        if s.device:
+            c.rect(edge - chip, s.y - 8, chip - 2, 16, "o s-line", 8, ' stroke-width="1"')
+            c.text(edge - chip / 2 - 1, s.y + 3.7, s.device, "chip", anchor="middle")
+        used = c.text(x, s.y + 4, hop_name(h), _font(s), room=edge - x - chip - 2)
+        detail = hop_detail(h)
+        font = "small" if h.kind is HopKind.FUNCTION else "detail"
+        fill = shapes.verdict_class(int(h.data.get("verdict", 0))) if h.kind is HopKind.PROGRAM else ""
+        if s.two:
+            c.text(x, s.y + 18, detail, font, room=edge - x, fill=fill)
+        elif detail:
+            c.text(x + used + 8, s.y + 4, detail, font, fill=fill)
+
+
+def _fate(c: Canvas, j: Journey, steps: list[Step], lanes: list[Lane], end: float) -> None:
+    """Draw the end of the way: the fate's shape and words."""
+    lane = steps[-1].lane if steps else lanes[-1]
+    y = end + 19
+    if steps:
+        c.line(lane.rail, steps[-1].y, lane.rail, y, "s-rail", 2)
+    words = str(j.fate)
+    wide = width(words, "strong") + 40
+    x = max(EDGE, min(lane.rail - 14, c.wide - EDGE - wide))
+    role = shapes.FATE_CLASS[j.fate.kind]
+    with c.group(words, "fate"):
+        c.rect(x, y - 14, min(wide, c.wide - 2 * EDGE), 28, f"o s-{role}", 14, ' stroke-width="1.8"')
+        shapes.fate(c, x + 15, y, j.fate.kind)
+        c.text(x + 31, y + 4.5, words, "strong", room=c.wide - 2 * EDGE - 36)
+
+
+def _summary(c: Canvas, j: Journey, y: float) -> float:
+    """Write what the way cost in a row of figures, then sender, counters and replies; return the drawing's height."""
+    n = j.counts
+    tiles = [
+        (str(n.lookups), "route lookups" if n.lookups != 1 else "route lookup"),
+        (str(n.queues), f"queues, {n.backlogs} backlog"),
+        (str(n.hooks), "netfilter hooks" if n.hooks != 1 else "netfilter hook"),
+        (str(n.programs), "programs" if n.programs != 1 else "program"),
+        (str(n.drivers), "driver calls" if n.drivers != 1 else "driver call"),
+        (f"{n.softirq_hops}/{n.hops}", "hops in softirq"),
+    ]
+    each = (c.wide - 2 * EDGE + 6) / len(tiles)
+    for i, (figure, what) in enumerate(tiles):
+        x = EDGE + i * each
+        c.rect(x, y, each - 6, 42, "f-tile", 5)
+        c.text(x + 9, y + 19, figure, "big")
+        c.text(x + 9, y + 34, what, "small", room=each - 16)
+    y += 60
+    said = sender_line(j)
+    c.text(EDGE, y, said[0].upper() + said[1:] + ".", "body", fill="bad" if j.sender_error else "")
+    for heading, phrases in (
+        ("Counters", counter_phrases(j)),
+        (plural(len(j.replies), "reply", "replies"), [f"{packet_line(r.packet)}: {r.fate}" for r in j.replies]),
+    ):
+        lines = wrap(phrases, "mono", c.wide - 2 * EDGE - 76, "   ") if phrases else []
+        for i, line in enumerate(lines):
+            y += 18
+            if not i:
+                c.text(EDGE, y, heading, "small")
+            c.text(EDGE + 70, y, line, "mono", room=c.wide - 2 * EDGE - 70)
+    return y + 14

@@ -1,0 +1,182 @@
+"""A drawing in words: the text alternative of each picture, and its plain-text twin for a terminal.
+
+What a picture says and what its alternative says come from the same functions, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netkit_edu.draw.shapes import KIND_WORDS, verdict_name
+from netkit_edu.journey import Comparison, Counts, Hop, HopKind, Journey
+
+_PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP"}
+_MARKS = {
+    HopKind.FUNCTION: " ", HopKind.LOOKUP: "◇", HopKind.HOOK: "⬡", HopKind.QUEUE: "≡", HopKind.DRIVER: "▣",
+    HopKind.PROGRAM: "●", HopKind.WIRE: "═", HopKind.DELIVER: "✓", HopKind.DROP: "✗",
+}  # fmt: skip
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """Return "1 queue" or "2 queues"."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def packet_line(packet: bytes) -> str:
+    """Return one line on a packet: protocol, addresses, ports, bytes; from the IP header, or Ethernet before it."""
+    whole, ip = len(packet), packet
+    if len(ip) >= 34 and ip[0] >> 4 != 4 and ip[12:14] == b"\x08\x00":
+        ip = ip[14:]
+    if len(ip) < 20 or ip[0] >> 4 != 4:
+        return f"packet, {plural(whole, 'byte')}"
+    src, dst = (".".join(map(str, ip[i : i + 4])) for i in (12, 16))
+    name, l4 = _PROTOCOLS.get(ip[9], f"IP protocol {ip[9]}"), ip[(ip[0] & 15) * 4 :]
+    if ip[9] in (6, 17) and len(l4) >= 4:
+        sport, dport = int.from_bytes(l4[:2], "big"), int.from_bytes(l4[2:4], "big")
+        src, dst = f"{src}:{sport}", f"{dst}:{dport}"
+    elif ip[9] == 1 and l4:
+        name += {8: " echo request", 0: " echo reply", 3: " unreachable"}.get(l4[0], f" type {l4[0]}")
+    return f"{name} {src} → {dst}, {plural(whole, 'byte')}"
+
+
+def hop_name(hop: Hop) -> str:
+    """Return what a hop is called: the program's own name for a program, else the function's."""
+    return str(hop.data.get("program") or hop.function) if hop.kind is HopKind.PROGRAM else hop.function
+
+
+def hop_detail(hop: Hop) -> str:
+    """Return the short phrase beside a hop's name."""
+    if hop.kind is HopKind.PROGRAM:
+        code = int(hop.data.get("verdict", 0))
+        name = verdict_name(code)
+        return f"returns {name}" if name.startswith("unknown") else f"returns {name} ({code})"
+    return hop.detail
+
+
+def tooltip(hop: Hop) -> str:
+    """Return everything that is known of one hop, one fact a line."""
+    facts = [f"{hop.function}()  {KIND_WORDS[hop.kind]}"]
+    if hop_detail(hop):
+        facts.append(f"{hop_name(hop)} {hop_detail(hop)}" if hop.kind is HopKind.PROGRAM else hop_detail(hop))
+    facts.append(f"in {hop.context} context on CPU {hop.cpu}")
+    facts.append(f"namespace {hop.node}" + (f", device {hop.device}" if hop.device else ""))
+    facts += [f"{key}: {value}" for key, value in hop.data.items() if key in ("hook", "reason", "length")]
+    if not hop.observable:
+        facts.append("nothing is registered here: a tracer on Linux does not see it")
+    return "\n".join(facts)
+
+
+def hop_phrase(hop: Hop) -> str:
+    """Return one hop as a phrase for the text alternative."""
+    kind = "" if hop.kind is HopKind.FUNCTION else f" ({KIND_WORDS[hop.kind]})"
+    detail = f": {hop_detail(hop)}" if hop_detail(hop) else ""
+    return f"{hop_name(hop)}{kind}{detail}"
+
+
+def journey_title(j: Journey) -> str:
+    """Return what a journey is called: its label, or its packet in one line."""
+    return j.label or packet_line(j.packet)
+
+
+def counts_line(n: Counts) -> str:
+    """Return what a path cost, in one line."""
+    return ", ".join([
+        plural(n.lookups, "route lookup"),
+        f"{plural(n.queues, 'queue')} ({plural(n.backlogs, 'backlog')})",
+        plural(n.hooks, "netfilter hook"),
+        plural(n.programs, "program"),
+        plural(n.drivers, "driver call"),
+        f"{n.softirq_hops} of {plural(n.hops, 'hop')} in softirq",
+    ])  # fmt: skip
+
+
+def sender_line(j: Journey) -> str:
+    """Return what the sending call told its caller."""
+    return f"the sending call returned {j.sender_error}" if j.sender_error else "the sending call reported success"
+
+
+def counter_phrases(j: Journey) -> list[str]:
+    """Return one phrase for each device whose counters moved."""
+    return [
+        f"{device}: " + ", ".join(f"{name} +{n}" for name, n in moved.items())
+        for device, moved in j.counters.items()
+        if moved
+    ]
+
+
+def legs(hops: tuple[Hop, ...]) -> Iterator[tuple[str, list[Hop]]]:
+    """Yield runs of hops in the same context, node and CPU, each with its heading."""
+    several = len({h.cpu for h in hops}) > 1
+    run: list[Hop] = []
+    for h in hops:
+        if run and (h.context, h.node, h.cpu) != (run[-1].context, run[-1].node, run[-1].cpu):
+            yield _heading(run[-1], several), run
+            run = []
+        run.append(h)
+    if run:
+        yield _heading(run[-1], several), run
+
+
+def _heading(h: Hop, several_cpus: bool) -> str:
+    return f"{h.node}, {h.context} context" + (f" on CPU {h.cpu}" if several_cpus else "")
+
+
+def describe_journey(j: Journey) -> str:
+    """Return the whole journey in sentences: every hop in order, then how it ended and what it cost."""
+    parts = [f"{packet_line(j.packet)}. Recorded by {j.backend}."]
+    parts += [f"In {heading}: {'; '.join(map(hop_phrase, run))}." for heading, run in legs(j.hops)]
+    parts.append(f"It was {j.fate}." if j.fate.kind != "not sent" else f"It was not sent: {j.fate.reason}.")
+    parts.append(f"Cost: {counts_line(j.counts)}; {sender_line(j)}.")
+    if counter_phrases(j):
+        parts.append(f"Counters moved: {'; '.join(counter_phrases(j))}.")
+    parts += [f"Reply: {journey_title(r)}, {r.fate}." for r in j.replies]
+    return " ".join(parts)
+
+
+def text_journey(j: Journey) -> str:
+    """Return a journey as plain text for a terminal: one line a hop, grouped by namespace and context."""
+    lines = [f"{journey_title(j)}   [{j.backend}]"]
+    for heading, run in legs(j.hops):
+        lines.append(f"  {heading}")
+        for h in run:
+            detail = f"  {hop_detail(h)}" if hop_detail(h) else ""
+            device = f"  [{h.device}]" if h.device else ""
+            lines.append(f"    {_MARKS[h.kind]} {hop_name(h):<28}{device:<10}{detail}".rstrip())
+    lines.append(f"  = {j.fate}")
+    lines.append(f"    {counts_line(j.counts)}")
+    lines.append(f"    {sender_line(j)}")
+    lines += [f"    {phrase}" for phrase in counter_phrases(j)]
+    lines += [f"    reply: {journey_title(r)}: {r.fate}" for r in j.replies]
+    return "\n".join(lines)
+
+
+def text_comparison(c: Comparison) -> str:
+    """Return two journeys side by side as plain text; "=" joins the steps they share."""
+    heads = [f"{journey_title(j)} [{j.backend}]" for j in (c.left, c.right)]
+    cells = [[_cell(r.left), _cell(r.right)] for r in c.rows]
+    wide = min(max([len(heads[0]), *(len(a) for a, _ in cells)], default=20), 60)
+    lines = [f"{heads[0][:wide]:<{wide}}     {heads[1]}"]
+    for a, b in cells:
+        joint = "=" if a and b else "<" if a else ">"
+        lines.append(f"{a[:wide]:<{wide}}  {joint}  {b}".rstrip())
+    lines.append(f"{str(c.left.fate)[:wide]:<{wide}}     {c.right.fate}")
+    lines.append(f"left:  {counts_line(c.left.counts)}; {sender_line(c.left)}")
+    lines.append(f"right: {counts_line(c.right.counts)}; {sender_line(c.right)}")
+    return "\n".join(lines)
+
+
+def _cell(h: Hop | None) -> str:
+    return "" if h is None else f"{h.node} {'s' if h.context == 'softirq' else 'p'} {_MARKS[h.kind]} {hop_name(h)}"
+
+
+def describe_comparison(c: Comparison) -> str:
+    """Return what two journeys share and where they differ, in sentences."""
+    common = sum(r.left is not None and r.right is not None for r in c.rows)
+    left = [hop_phrase(r.left) for r in c.rows if r.left and not r.right]
+    right = [hop_phrase(r.right) for r in c.rows if r.right and not r.left]
+    names = journey_title(c.left), journey_title(c.right)
+    parts = [f"{plural(common, 'step')} in common."]
+    for name, only, j in ((names[0], left, c.left), (names[1], right, c.right)):
+        parts.append(f"Only in {name}: {'; '.join(only) or 'nothing'}.")
+        parts.append(f"{name}: {j.fate}; {counts_line(j.counts)}; {sender_line(j)}.")
+    return " ".join(parts)
