@@ -15,6 +15,7 @@ _ROOMS = {
         "NetkitEduError", "KernelError", "CompileError", "ObjectError", "PacketError", "ProgramFault", "UsageError",
         "BackendUnavailable",
     ),
+    "netkit_edu.doctor": ("this_machine",),
     "netkit_edu.journey": ("Journey", "Hop", "HopKind", "Fate", "FateKind", "Comparison", "compare"),
     "netkit_edu.packet": ("to_bytes", "summary", "fields", "diff", "checksum"),
     "netkit_edu.pcap": ("read_pcap", "write_pcap"),

@@ -297,6 +297,20 @@ def examine(machine: Machine | None = None) -> list[Finding]:
     return [probe(machine) for probe in PROBES]
 
 
+class Report(NamedTuple):
+    """What every probe found; prints as the doctor's lines."""
+
+    findings: tuple[Finding, ...]
+
+    def __repr__(self) -> str:
+        return report(list(self.findings))
+
+
+def this_machine() -> Report:
+    """Return what this machine can do for the course, and what brings the rest."""
+    return Report(tuple(examine()))
+
+
 def report(findings: list[Finding]) -> str:
     """The findings as plain text: one line each, the remedy on the next, and what it all means at the end."""
     width = max(len(f.name) for f in findings)
