@@ -12,14 +12,13 @@ import platform
 import sys
 from collections.abc import Sequence
 
-from netkit_edu import doctor
+from netkit_edu import __version__, doctor
 from netkit_edu.errors import NetkitEduError
 
 
 def _doctor() -> int:
-    version = doctor.Machine().package("netkit-edu") or "(not installed)"
     machine = f"{platform.system()} {platform.release()} on {platform.machine()}"
-    print(f"netkit-edu {version}, Python {platform.python_version()}, {machine}\n")
+    print(f"netkit-edu {__version__}, Python {platform.python_version()}, {machine}\n")
     print(doctor.report(doctor.examine()))
     return 0
 
