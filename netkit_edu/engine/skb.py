@@ -16,13 +16,17 @@ HEADROOM = 64  # bytes kept free before the packet: Ethernet header, alignment, 
 
 
 class SkBuff:
-    """One packet. ``protocol`` is the ethertype in host order; ``sk`` the sending socket or None."""
+    """One packet. ``protocol`` is the ethertype in host order; ``sk`` the sending socket or None.
+
+    ``trace`` is where a simulator writes down what happens to the packet; None outside of one.
+    """
 
     __slots__ = (
         "buf", "data", "linear", "mac_header", "network_header", "transport_header",
         "dev", "sk", "dst", "skb_iif", "protocol", "pkt_type", "mark", "priority", "queue_mapping",
         "vlan_present", "vlan_tci", "vlan_proto", "tc_index", "cb", "hash", "tc_classid", "napi_id", "tstamp",
-        "wire_len", "gso_size", "gso_segs", "gso_type", "ip_summed", "cloned", "ignore_df", "redirect",
+        "wire_len", "gso_size", "gso_segs", "gso_type", "ip_summed", "csum_start", "csum_offset", "cloned", "ignore_df",
+        "redirect", "trace",
     )  # fmt: skip
 
     def __init__(self, packet: bytes = b"", *, protocol: int = 0, headroom: int = HEADROOM):
@@ -48,10 +52,11 @@ class SkBuff:
         self.tstamp = 0
         self.wire_len = 0
         self.gso_size = self.gso_segs = self.gso_type = 0
-        self.ip_summed = 0
+        self.ip_summed = self.csum_start = self.csum_offset = 0
         self.cloned = False
         self.ignore_df = False
         self.redirect = None
+        self.trace = None
 
     def __len__(self) -> int:
         return len(self.buf) - self.data
@@ -65,6 +70,20 @@ class SkBuff:
     def ifindex(self) -> int:
         """The ifindex of ``dev`` in that device's own namespace, 0 without a device."""
         return self.dev.ifindex if self.dev is not None else 0
+
+    @property
+    def headlen(self) -> int:
+        """Bytes of the linear part (skb_headlen)."""
+        length = len(self.buf) - self.data
+        return length if self.linear is None else min(self.linear, length)
+
+    def make_linear(self, n: int) -> bool:
+        """Make at least the first ``n`` bytes linear (pskb_may_pull); False if the packet is shorter."""
+        if n > len(self.buf) - self.data:
+            return False
+        if self.linear is not None:
+            self.linear = max(self.linear, n)
+        return True
 
     def push(self, n: int) -> int:
         """Make the packet start ``n`` bytes earlier (skb_push); return the new offset of its first byte."""
@@ -97,3 +116,4 @@ class SkBuff:
         self.mac_header += n
         self.network_header += n
         self.transport_header += n
+        self.csum_start += n

@@ -1,0 +1,67 @@
+"""The Internet checksum's arithmetic (RFC 1071, RFC 1624) in the kernel's steps: include/net/checksum.h, Linux 6.12.
+
+A 16-bit checksum and the 16- or 32-bit fields it covers are taken as a little-endian program loads them. The steps
+matter: ones' complement has two zeros, and which of them comes out depends on the order of the additions.
+"""
+
+from __future__ import annotations
+
+NONE, UNNECESSARY, COMPLETE, PARTIAL = range(4)  # skb->ip_summed, include/linux/skbuff.h
+_U16, _U32 = 0xFFFF, 0xFFFF_FFFF
+
+
+def add(total: int, addend: int) -> int:
+    """Return the 32-bit sum with its carry added back in (csum_add)."""
+    total += addend
+    return (total & _U32) + (total >> 32)
+
+
+def sub(total: int, addend: int) -> int:
+    """Return the 32-bit difference: the sum with the complement (csum_sub)."""
+    return add(total, ~addend & _U32)
+
+
+def fold(total: int) -> int:
+    """Return the checksum of a 32-bit sum: folded to 16 bits, complemented (csum_fold)."""
+    return ~from32to16(total) & _U16
+
+
+def from32to16(total: int) -> int:
+    """Return a 32-bit sum folded to 16 bits."""
+    total = (total & _U16) + (total >> 16)
+    return (total & _U16) + (total >> 16)
+
+
+def replace_by_diff(field: int, diff: int) -> int:
+    """Return the new checksum after what it covers changed by a sum of differences (csum_replace_by_diff)."""
+    return fold(add(diff & _U32, ~field & _U32))
+
+
+def replace4(field: int, old: int, new: int) -> int:
+    """Return the new checksum after 32 bits changed (csum_replace4)."""
+    return fold(add(sub(~field & _U32, old), new))
+
+
+def replace2(field: int, old: int, new: int) -> int:
+    """Return the new checksum after 16 bits changed (csum_replace2)."""
+    return ~_add16(_add16(~field & _U16, ~old & _U16), new) & _U16
+
+
+def replace_partial(field: int, old: int, new: int) -> int:
+    """Return the new sum of a pseudo header whose packet's checksum is still to be completed (CHECKSUM_PARTIAL)."""
+    return ~fold(add(sub(field, old & _U32), new & _U32)) & _U16
+
+
+def diff(removed: bytes, added: bytes, seed: int) -> int:
+    """Return seed + sum(added) - sum(removed) in ones' complement, folded to 16 bits; lengths are multiples of 4."""
+    total = seed
+    for at in range(0, len(added), 4):
+        total = add(total, int.from_bytes(added[at : at + 4], "little"))
+    for at in range(0, len(removed), 4):
+        total = sub(total, int.from_bytes(removed[at : at + 4], "little"))
+    return from32to16(total)
+
+
+def _add16(total: int, addend: int) -> int:
+    total += addend
+    return (total & _U16) + (total >> 16)

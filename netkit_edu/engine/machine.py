@@ -1,0 +1,84 @@
+"""``Machine``: what one run of a program changes. ``State``: what one instruction saw and changed, for those who look.
+
+Eleven registers, the regions of memory, and up to eight frames (MAX_CALL_FRAMES): RFC 9669 section 2 and the calling
+convention of the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netkit_edu.engine.maps import Map
+from netkit_edu.engine.memory import CLOBBER, FRAME, STACK_SIZE, Fault, Frame, Memory, Touch, address_of
+from netkit_edu.engine.skb import SkBuff
+from netkit_edu.engine.world import World
+from netkit_edu.program.object import Insn, SourceLine
+from netkit_edu.program.opcodes import FRAME_POINTER, REGISTERS
+
+MAX_FRAMES = 8  # MAX_CALL_FRAMES, include/linux/bpf_verifier.h
+CLOBBERED_REGISTERS = [CLOBBER] * 5  # r1 to r5 after a call: whoever follows one of them is told so
+
+
+class Machine:
+    """What one run changes: registers, memory, the frames of local calls; and the packet and the world it runs in."""
+
+    def __init__(self, memory: Memory, skb: SkBuff | None = None, world: World | None = None, maps=None):
+        self.memory = memory
+        self.skb = skb
+        self.world = world or World()
+        self.maps: Mapping[int, Map] = maps or {}  # handle -> map
+        self.frames: list[tuple[int, list[int]]] = []  # where to go back to, and the caller's r6 to r10
+        self.registers = [0] * REGISTERS
+        self.registers[FRAME_POINTER] = self._new_frame(0)
+        self.executed = 0  # instructions of the whole run, once it is over
+
+    def _new_frame(self, depth: int) -> int:
+        self.memory.regions[FRAME + depth] = Frame(depth)
+        return address_of(FRAME + depth, STACK_SIZE)
+
+    def enter(self, after: int) -> None:
+        """Call a local function: a fresh stack frame; r6 to r9 are kept for the caller."""
+        if len(self.frames) + 1 >= MAX_FRAMES:
+            raise Fault(f"the call stack of {MAX_FRAMES + 1} frames is too deep: a program has at most {MAX_FRAMES}")
+        self.frames.append((after, self.registers[6:]))
+        self.registers[FRAME_POINTER] = self._new_frame(len(self.frames))
+
+    def leave(self) -> int:
+        """Return from a local function; say where to go on. Its stack frame is gone from now on."""
+        del self.memory.regions[FRAME + len(self.frames)]
+        after, self.registers[6:] = self.frames.pop()
+        self.registers[1:6] = CLOBBERED_REGISTERS
+        return after
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One instruction that ran, and everything it saw and changed.
+
+    ``number`` counts the instructions that ran before it; ``before`` and ``after`` are r0 to r10; ``touched`` the
+    memory accesses, helpers' included; ``calls`` the slots that local calls will return to, outermost first; ``stack``
+    the 512 bytes of its own frame afterwards; ``next_pc`` is None after the last exit, and ``returned`` is set then.
+    """
+
+    number: int
+    pc: int
+    insn: Insn
+    line: SourceLine | None
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    touched: tuple[Touch, ...]
+    calls: tuple[int, ...]
+    stack: bytes
+    next_pc: int | None
+    returned: int | None = None
+
+    @property
+    def depth(self) -> int:
+        """How many local calls are open."""
+        return len(self.calls)
+
+    @property
+    def changed(self) -> tuple[int, ...]:
+        """The numbers of the registers whose value is another one now."""
+        return tuple(i for i, (old, new) in enumerate(zip(self.before, self.after, strict=True)) if old != new)

@@ -1,0 +1,281 @@
+"""Memory as a program sees it: bounds-checked regions, and a fault that says in plain words what went wrong.
+
+An address is ``region << 28 | ORIGIN + offset``. A region starts 16 MiB into its slot, so that a pointer which runs off
+either end still names the region it came from. The packet's region lies below 4 GiB, because ``__sk_buff.data`` is a
+32-bit field. NULL, and every number that is no address, belong to no region.
+
+What may be touched follows from what the kernel's verifier lets pass (kernel/bpf/verifier.c, Linux 6.12); here it is
+checked while the program runs, one access at a time.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+from netkit_edu.engine.skb import SkBuff
+
+U64 = (1 << 64) - 1
+STACK_SIZE = 512  # bytes of one frame (MAX_BPF_STACK)
+
+SHIFT = 28
+ORIGIN = 1 << 24
+_OFFSET = (1 << SHIFT) - 1
+
+# Numbers of the regions; FRAME is the outermost of eight frames. From 0x1_0000 on: map handles, data sections, and the
+# values that lookups found.
+CTX, PACKET, FRAME, SOCKET, CLOBBERED = 1, 2, 3, 12, 0xDEAD
+FIRST_HANDLE, FIRST_VALUE, FIRST_LOOKUP = 0x1_0000, 0x2_0000, 0x3_0000
+
+_UNPACK = {n: struct.Struct("<" + c).unpack_from for n, c in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))}
+_PACK = {n: struct.Struct("<" + c).pack_into for n, c in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))}
+_MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFF_FFFF, 8: U64}
+
+
+def address_of(region: int, offset: int = 0) -> int:
+    """Return the address of byte ``offset`` of region number ``region``."""
+    return region << SHIFT | ORIGIN + offset
+
+
+CLOBBER = address_of(CLOBBERED)  # what r1 to r5 hold after a call
+
+
+class Fault(Exception):
+    """An access or a call that must stop the program; the interpreter adds where, and raises `ProgramFault`."""
+
+    def __init__(self, reason: str, address: int | None = None, region: str = ""):
+        super().__init__(reason)
+        self.reason = reason
+        self.address = address
+        self.region = region
+
+
+class Touch(NamedTuple):
+    """One access of one instruction: ``write`` or not, the region's name, offset in it, and the bytes after it."""
+
+    write: bool
+    region: str
+    offset: int
+    address: int
+    data: bytes
+
+
+class Region:
+    """Something an address can point to. This one holds no bytes: touching it is always a fault.
+
+    ``number`` is its place among the addresses; ``why`` explains the fault in a learner's words.
+    """
+
+    atomic = False  # the kernel allows atomic instructions on stack and map values only
+
+    def __init__(self, number: int, name: str, why: str):
+        self.number = number
+        self.name = name
+        self.why = why
+
+    def load(self, offset: int, size: int) -> int:
+        raise self.fault("read", offset, size)
+
+    def store(self, offset: int, size: int, value: int) -> None:
+        raise self.fault("write", offset, size)
+
+    def read(self, offset: int, size: int) -> bytes:
+        raise self.fault("read", offset, size)
+
+    def write(self, offset: int, data: bytes) -> None:
+        raise self.fault("write", offset, len(data))
+
+    def fault(self, verb: str, offset: int, size: int) -> Fault:
+        said = f"{verb} of {_bytes(size)} at {self.place(offset)}: {self.why}"
+        return Fault(said, address_of(self.number, offset), self.name)
+
+    def place(self, offset: int) -> str:
+        return f"{self.name}{offset:+d}"
+
+
+class Bytes(Region):
+    """``size`` bytes of a bytearray from ``start`` on, shared with whoever holds that bytearray."""
+
+    atomic = True
+
+    def __init__(self, number: int, name: str, data: bytearray, *, readonly: bool = False):
+        self.number = number
+        self.name = name
+        self.data = data
+        self.start = 0
+        self.end = len(data)
+        self.readonly = readonly
+
+    def load(self, offset: int, size: int) -> int:
+        at = self.start + offset
+        if offset < 0 or at + size > self.end:
+            raise self.fault("read", offset, size)
+        return _UNPACK[size](self.data, at)[0]
+
+    def store(self, offset: int, size: int, value: int) -> None:
+        at = self.start + offset
+        if offset < 0 or at + size > self.end or self.readonly:
+            raise self.fault("write", offset, size)
+        _PACK[size](self.data, at, value & _MASK[size])
+
+    def read(self, offset: int, size: int) -> bytes:
+        at = self.start + offset
+        if offset < 0 or at + size > self.end:
+            raise self.fault("read", offset, size)
+        return bytes(self.data[at : at + size])
+
+    def write(self, offset: int, data: bytes) -> None:
+        at = self.start + offset
+        if offset < 0 or at + len(data) > self.end or self.readonly:
+            raise self.fault("write", offset, len(data))
+        self.data[at : at + len(data)] = data
+
+    @property
+    def why(self) -> str:
+        if self.readonly:
+            return f"{self.name} is read-only and has {_bytes(self.end - self.start)}"
+        return f"{self.name} has {_bytes(self.end - self.start)}"
+
+
+class Frame(Bytes):
+    """The 512 bytes of stack of one function; offsets are told from the frame pointer r10, which is its end."""
+
+    def __init__(self, depth: int):
+        name = "stack" if depth == 0 else f"stack of call {depth}"
+        super().__init__(FRAME + depth, name, bytearray(STACK_SIZE))
+
+    def place(self, offset: int) -> str:
+        return f"fp{offset - STACK_SIZE:+d} ({self.name})"
+
+    @property
+    def why(self) -> str:
+        return f"a stack frame is the {STACK_SIZE} bytes from fp-{STACK_SIZE} to fp-1"
+
+
+class Packet(Bytes):
+    """The linear part of an skb: what lies between data and data_end."""
+
+    atomic = False
+    number, name, readonly = PACKET, "packet", False
+
+    def __init__(self, skb: SkBuff):
+        self.refresh(skb)
+
+    def refresh(self, skb: SkBuff) -> None:
+        """Take over the buffer's place and length after something may have moved or grown it."""
+        self.data = skb.buf
+        self.start = skb.data
+        self.end = skb.data + skb.headlen
+        self.total = len(skb)
+
+    @property
+    def why(self) -> str:
+        linear = self.end - self.start
+        if linear < self.total:
+            return (
+                f"the linear part of the packet has {_bytes(linear)} of {self.total}"
+                " (bpf_skb_pull_data makes more of it linear)"
+            )
+        return f"the packet has {_bytes(linear)}"
+
+
+class Memory:
+    """All regions of one run, by number."""
+
+    __slots__ = ("regions", "_values")
+
+    def __init__(self, regions: dict[int, Region]):
+        self.regions = regions
+        self._values: dict[int, int] = {}
+
+    def load(self, address: int, size: int) -> int:
+        """Return the little-endian unsigned number of ``size`` bytes at an address."""
+        region = self.regions.get(address >> SHIFT)
+        if region is None:
+            raise nowhere("read", address, size)
+        return region.load((address & _OFFSET) - ORIGIN, size)
+
+    def store(self, address: int, size: int, value: int) -> None:
+        """Store the low ``size`` bytes of a number."""
+        region = self.regions.get(address >> SHIFT)
+        if region is None:
+            raise nowhere("write", address, size)
+        region.store((address & _OFFSET) - ORIGIN, size, value)
+
+    def modify(self, address: int, size: int, change: Callable[[int], int]) -> int:
+        """Replace a number by ``change(number)`` in one go, as an atomic instruction does; return the old one."""
+        region = self.regions.get(address >> SHIFT)
+        if region is not None and not region.atomic:
+            raise Fault(f"atomic operation on {region.name}: only stack and map values take one", address, region.name)
+        old = self.load(address, size)
+        self.store(address, size, change(old))
+        return old
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return ``size`` bytes for a helper that was given a pointer to them."""
+        region = self.regions.get(address >> SHIFT)
+        if region is None:
+            raise nowhere("read", address, size)
+        return region.read((address & _OFFSET) - ORIGIN, size)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Fill the memory that a helper was given a pointer to."""
+        region = self.regions.get(address >> SHIFT)
+        if region is None:
+            raise nowhere("write", address, len(data))
+        region.write((address & _OFFSET) - ORIGIN, data)
+
+    def pointer(self, name: str, value: bytearray, *, readonly: bool = False) -> int:
+        """Return the address of a map's value, which becomes a region of its own on first use."""
+        number = self._values.get(id(value))
+        if number is None:
+            number = FIRST_LOOKUP + len(self._values)
+            self._values[id(value)] = number  # the region keeps the bytearray alive, so its id stays its own
+            self.regions[number] = Bytes(number, name, value, readonly=readonly)
+        return address_of(number)
+
+
+class WatchedMemory(Memory):
+    """The same memory, which also writes down every access; ``touched`` is emptied by whoever reads it."""
+
+    __slots__ = ("touched",)
+
+    def __init__(self, regions: dict[int, Region]):
+        super().__init__(regions)
+        self.touched: list[Touch] = []
+
+    def load(self, address: int, size: int) -> int:
+        value = super().load(address, size)
+        self._note(False, address, value.to_bytes(size, "little"))
+        return value
+
+    def store(self, address: int, size: int, value: int) -> None:
+        super().store(address, size, value)
+        self._note(True, address, (value & _MASK[size]).to_bytes(size, "little"))
+
+    def read(self, address: int, size: int) -> bytes:
+        data = super().read(address, size)
+        self._note(False, address, data)
+        return data
+
+    def write(self, address: int, data: bytes) -> None:
+        super().write(address, data)
+        self._note(True, address, data)
+
+    def _note(self, write: bool, address: int, data: bytes) -> None:
+        name = self.regions[address >> SHIFT].name
+        self.touched.append(Touch(write, name, (address & _OFFSET) - ORIGIN, address, data))
+
+
+def nowhere(verb: str, address: int, size: int) -> Fault:
+    """Return the fault for an address that belongs to no region."""
+    if address < 1 << 16:
+        said = f"{verb} of {_bytes(size)} at address {address:#x}: a null pointer"
+        hint = "a map lookup that finds nothing returns NULL, so test the pointer before using it"
+        return Fault(f"{said} ({hint})", address, "null")
+    return Fault(f"{verb} of {_bytes(size)} at {address:#x}: this number is no address of anything", address, "nothing")
+
+
+def _bytes(n: int) -> str:
+    return "1 byte" if n == 1 else f"{n} bytes"
