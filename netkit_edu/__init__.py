@@ -21,7 +21,8 @@ _ROOMS = {
     "netkit_edu.pcap": ("read_pcap", "write_pcap"),
     "netkit_edu.programs": ("compile", "read_object", "CompiledObject", "Program", "BrokenProgram", "RunResult"),
     "netkit_edu.device": ("Attachment", "Device", "Pair"),
-    "netkit_edu.lab": ("Lab", "Node", "Pod", "Summary"),
+    "netkit_edu.node": ("Node", "Pod", "Summary"),
+    "netkit_edu.lab": ("Lab",),
     "netkit_edu.course": (
         "predict", "check", "hint", "solution", "progress", "refused", "NotRefused", "NotSolved",
     ),

@@ -1,0 +1,397 @@
+"""Devices, pairs and attachments: what one network namespace can do with its own devices.
+
+A `Device` acts inside its own namespace, through its own ifindex. So ``pair.peer.attach(...)`` is exactly what a
+container with root would try, and the kernel's answer comes by itself. Every refusal is a `KernelError`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+from netkit_edu.backend import Chain, LinkInfo, LinkStats
+from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.programs import BrokenProgram, Program
+from netkit_edu.typedmap import MapsByName, TypedMap
+from netkit_edu.uapi import IFF_UP, Hook, Mode, Policy, Scrub
+
+
+def choice(kind: type[enum.IntEnum], value, what: str) -> int:
+    """Return the number of an option: by name ("drop"), by enum member, or a bare number for the kernel to judge.
+
+    Raises:
+        UsageError: a name that ``kind`` does not have; the message lists those it has.
+    """
+    if isinstance(value, str) and value.upper() in kind.__members__:
+        return int(kind[value.upper()])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    raise UsageError(f"{what} is {_names(kind)}, not {value!r}")
+
+
+def _names(kind: type[enum.Enum]) -> str:
+    return " or ".join(repr(name.lower()) for name in kind.__members__)
+
+
+def attach_type(at, program: Program | None = None) -> int:
+    """Return the attach type of a hook given as "primary", "peer", a `Hook` or a bare number; by default the section's.
+
+    Raises:
+        UsageError: no such hook, or none given and none in the program's section name.
+    """
+    if at is None and program is not None and program.hook is not None:
+        return program.hook.attach_type
+    if at is None:
+        where = f" (section {program.section!r} names none)" if program is not None else ""
+        raise UsageError(f'say at which hook: at="primary" or at="peer"{where}')
+    if isinstance(at, int) and not isinstance(at, bool):
+        return at
+    try:
+        return Hook(at).attach_type
+    except ValueError:
+        raise UsageError(f"at is {_names(Hook)}, not {at!r}") from None
+
+
+def _hook_name(number: int) -> str:
+    return next((str(hook) for hook in Hook if hook.attach_type == number), f"attach type {number}")
+
+
+class KernelMap:
+    """A map inside a lab's kernel, as a store of bytes (see `typedmap.MapStore`)."""
+
+    def __init__(self, lab, number: int):
+        self.lab = lab
+        self.number = number
+
+    def lookup(self, key: bytes) -> bytes | None:
+        """Return the value's bytes, None if the key is absent."""
+        return self.lab.kernel_calls.map_lookup(self.number, key)
+
+    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
+        """Store a value."""
+        self.lab.kernel_calls.map_update(self.number, key, value, flags)
+
+    def delete(self, key: bytes) -> None:
+        """Delete an entry."""
+        self.lab.kernel_calls.map_delete(self.number, key)
+
+    def keys(self) -> list[bytes]:
+        """Return all keys."""
+        return self.lab.kernel_calls.map_keys(self.number)
+
+
+class LoadedProgram:
+    """A program inside a lab's kernel, with maps of its own: ``id`` is the kernel's number for it."""
+
+    def __init__(self, lab, program: Program, shared: Mapping[str, TypedMap] | None = None):
+        self.lab = lab
+        self.program = program
+        calls = lab.kernel_calls
+        numbers = self._shared_numbers(shared or {})
+        for name, spec in program.map_specs.items():
+            if name not in numbers:
+                numbers[name] = calls.map_create(spec)
+        self.id = calls.prog_load(program.code, numbers)
+        self.maps = MapsByName(
+            program.name,
+            {n: TypedMap(spec, KernelMap(lab, numbers[n]), program.btf) for n, spec in program.map_specs.items()},
+        )
+
+    @property
+    def name(self) -> str:
+        """The C function's name."""
+        return self.program.name
+
+    @property
+    def hook(self) -> Hook | None:
+        """The hook its section names, or None."""
+        return self.program.hook
+
+    def _shared_numbers(self, shared: Mapping[str, TypedMap]) -> dict[str, int]:
+        numbers = {}
+        for name, given in shared.items():
+            spec = self.program.map_specs.get(name)
+            if spec is None:
+                has = ", ".join(self.program.map_specs) or "none"
+                raise UsageError(f"{self.program.name!r} uses no map {name!r}; it uses: {has}")
+            store = getattr(given, "store", None)
+            if not isinstance(store, KernelMap) or store.lab is not self.lab:
+                raise UsageError(f"maps[{name!r}] is to be a map of a program loaded into this lab: lab.load(...).maps")
+            if _shape(given.spec) != _shape(spec):
+                raise UsageError(f"map {name!r} is {_shape(spec)} in the program, but {_shape(given.spec)} as given")
+            numbers[name] = store.number
+        return numbers
+
+    def __repr__(self) -> str:
+        return f"<loaded program {self.name!r}, id {self.id}>"
+
+
+def _shape(spec) -> str:
+    return (
+        f"type {spec.type} with keys of {spec.key_size}, values of {spec.value_size} bytes, {spec.max_entries} entries"
+    )
+
+
+class Attachment:
+    """One program at one hook. A context manager: leaving the block detaches it."""
+
+    def __init__(self, device: Device, number: int, loaded: LoadedProgram):
+        self.device = device
+        self.program = loaded
+        self.attach_type = number
+
+    @property
+    def id(self) -> int:
+        """The kernel's number of the program."""
+        return self.program.id
+
+    @property
+    def at(self) -> str:
+        """The hook's name, "primary" or "peer"."""
+        return _hook_name(self.attach_type)
+
+    @property
+    def maps(self) -> Mapping[str, TypedMap]:
+        """The maps that the attached program works on."""
+        return self.program.maps
+
+    @property
+    def attached(self) -> bool:
+        """Whether the program still sits there; False once its device is gone."""
+        try:
+            chain = self.device.chain(self.attach_type)
+        except KernelError as error:
+            if error.name == "ENODEV":
+                return False
+            raise
+        return any(entry.prog_id == self.id for entry in chain.entries)
+
+    def detach(self) -> None:
+        """Take the program off the hook.
+
+        Raises:
+            KernelError: ENOENT if it is not there any more.
+        """
+        self.device.detach(self.program, at=self.attach_type)
+
+    def __enter__(self) -> Attachment:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        if self.attached:
+            self.detach()
+
+    def __repr__(self) -> str:
+        state = "" if self.attached else ", detached"
+        return f"<{self.program.name!r} at the {self.at} hook of {self.device.name}, program id {self.id}{state}>"
+
+
+class Device:
+    """One network device, as its own namespace sees it.
+
+    ``node`` is where it lives, ``ifindex`` its number there, ``other`` the other end of a pair or cable, or None.
+    """
+
+    def __init__(self, node, ifindex: int):
+        self.node = node
+        self.ifindex = ifindex
+        self.other: Device | None = None
+
+    @property
+    def _calls(self):
+        return self.node.lab.kernel_calls
+
+    @property
+    def info(self) -> LinkInfo:
+        """Everything RTM_GETLINK says of it; `KernelError` ENODEV once it is deleted."""
+        return self._calls.link_get(self.node.ns, self.ifindex)
+
+    @property
+    def name(self) -> str:
+        """Its name, for example "eth0"."""
+        return self.info.name
+
+    @property
+    def kind(self) -> str:
+        """Its driver: "veth", "netkit", "dummy", "nic"."""
+        return self.info.kind
+
+    @property
+    def mtu(self) -> int:
+        """The largest IP packet it sends, in bytes."""
+        return self.info.mtu
+
+    @property
+    def mac(self) -> str:
+        """Its MAC address; all zero on a netkit device in L3 mode."""
+        return self.info.mac
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is administratively up."""
+        return bool(self.info.flags & IFF_UP)
+
+    @property
+    def carrier(self) -> bool:
+        """Whether the other end is there and up too."""
+        return self.info.carrier
+
+    @property
+    def stats(self) -> LinkStats:
+        """Its counters: packets and bytes, received and sent, and drops."""
+        return self.info.stats
+
+    def up(self) -> Device:
+        """Set it up; return it."""
+        self._calls.link_set(self.node.ns, self.ifindex, up=True)
+        return self
+
+    def down(self) -> Device:
+        """Set it down: Linux forgets its routes and neighbours; return it."""
+        self._calls.link_set(self.node.ns, self.ifindex, up=False)
+        return self
+
+    def set(self, *, mtu: int | None = None, mac: str | None = None) -> Device:
+        """Change its MTU (bytes) or its MAC address; return it."""
+        self._calls.link_set(self.node.ns, self.ifindex, mtu=mtu, mac=mac)
+        return self
+
+    def addr(self, address: str) -> Device:
+        """Give it an IPv4 address with prefix length, for example "10.0.9.2/24"; return it."""
+        self.node.addr(self, address)
+        return self
+
+    def delete(self) -> None:
+        """Delete it; a pair goes whole, whichever end is deleted."""
+        self._calls.link_del(self.node.ns, self.ifindex)
+
+    def attach(self, program, at=None, *, expected_revision: int = 0, flags: int = 0) -> Attachment:
+        """Attach a program to a hook of this netkit device (BPF_PROG_ATTACH), after those already there.
+
+        Args:
+            program: a `Program`, loaded on first use and then once for this lab, or what ``lab.load`` returned.
+            at: "primary" (runs when the primary sends) or "peer"; by default what the program's section says.
+            expected_revision: attach only if the hook's revision is this one; 0 for any.
+            flags: the kernel's attach_flags, unchanged.
+
+        Raises:
+            KernelError: EACCES through the peer device, ENXIO on another kind of device, EEXIST if this program is
+                there already, ESTALE if the revision is another, ERANGE if the hook holds 63 programs.
+            UsageError: no such hook, or not a program.
+        """
+        loaded = self.node.lab.loaded(program)
+        number = attach_type(at, loaded.program)
+        self._calls.prog_attach(
+            self.node.ns, self.ifindex, number, loaded.id, flags=flags, expected_revision=expected_revision
+        )
+        return Attachment(self, number, loaded)
+
+    def detach(self, program=None, at=None, *, expected_revision: int = 0, flags: int = 0) -> None:
+        """Detach a program from a hook (BPF_PROG_DETACH), without one the last.
+
+        Raises:
+            KernelError: ENOENT if it is not there, EACCES through the peer device, ESTALE if the revision is another.
+        """
+        loaded = None if program is None else self.node.lab.loaded(program)
+        number = attach_type(at, None if loaded is None else loaded.program)
+        self._calls.prog_detach(
+            self.node.ns, self.ifindex, number, 0 if loaded is None else loaded.id, flags=flags,
+            expected_revision=expected_revision,
+        )  # fmt: skip
+
+    def chain(self, at) -> Chain:
+        """Return a hook's programs in order, and its revision (BPF_PROG_QUERY)."""
+        return self._calls.prog_query(self.node.ns, self.ifindex, attach_type(at))
+
+    def revision(self, at) -> int:
+        """Return the revision of a hook's list as a query shows it."""
+        return self.chain(at).revision
+
+    def set_policy(self, *, policy=None, peer_policy=None) -> None:
+        """Change the default policies of a running pair: "pass" or "drop"; None leaves one as it is.
+
+        Args:
+            policy: for what the primary sends, host to container.
+            peer_policy: for what the peer sends, container to host.
+
+        Raises:
+            KernelError: EACCES through the peer device; EINVAL for a number that is no policy.
+        """
+        info = {}
+        if policy is not None:
+            info["policy"] = choice(Policy, policy, "policy")
+        if peer_policy is not None:
+            info["peer_policy"] = choice(Policy, peer_policy, "peer_policy")
+        self._calls.link_set(self.node.ns, self.ifindex, info=info)
+
+    def _attribute(self, name: str, kind: type[enum.IntEnum]):
+        info = self.info
+        if name not in info.info:
+            raise UsageError(f"{info.name} is a {info.kind} device: only netkit devices have a {name}")
+        return kind(info.info[name])
+
+    @property
+    def policy(self) -> Policy:
+        """What happens to a packet that this device sends while no program is attached."""
+        return self._attribute("policy", Policy)
+
+    @property
+    def peer_policy(self) -> Policy:
+        """The same for the other end."""
+        return self._attribute("peer_policy", Policy)
+
+    @property
+    def mode(self) -> Mode:
+        """L2 or L3, common to both ends."""
+        return self._attribute("mode", Mode)
+
+    @property
+    def scrub(self) -> Scrub:
+        """Whether this device clears mark and priority of what it sends into another namespace."""
+        return self._attribute("scrub", Scrub)
+
+    @property
+    def peer_scrub(self) -> Scrub:
+        """The same for the other end."""
+        return self._attribute("peer_scrub", Scrub)
+
+    def __repr__(self) -> str:
+        try:
+            info = self.info
+        except KernelError:
+            return f"<device {self.ifindex} in {self.node.name}, deleted>"
+        state = ("up" if info.flags & IFF_UP else "down") + ("" if info.carrier else ", no carrier")
+        return f"<{info.kind} {info.name} in {self.node.name}, ifindex {info.ifindex}, {state}, mtu {info.mtu}>"
+
+
+class Pair:
+    """Two devices joined back to back. What is asked of the pair is asked of its primary: ``pair.x`` is
+    ``pair.primary.x``. For veth, which knows no such roles, the primary is the end that was created first.
+    """
+
+    def __init__(self, primary: Device, peer: Device):
+        self.primary = primary
+        self.peer = peer
+        primary.other, peer.other = peer, primary
+
+    def __getattr__(self, name: str):
+        if name.startswith("__") or "primary" not in self.__dict__:
+            raise AttributeError(name)
+        return getattr(self.primary, name)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self.primary)})
+
+    def __repr__(self) -> str:
+        return f"<pair\n  primary {self.primary!r}\n  peer    {self.peer!r}>"
+
+
+def program_of(value) -> Program:
+    """Return ``value`` if it is a program, else raise the `UsageError` that says what to write."""
+    if isinstance(value, BrokenProgram):
+        value.complain()
+    if isinstance(value, Program):
+        return value
+    if isinstance(value, Mapping):
+        raise UsageError(f"an object may hold several programs: name one of them, {', '.join(map(repr, value))}")
+    raise UsageError(f"a program is what nk.compile(...)['name'] or a %%bpf cell gives, not {type(value).__name__}")

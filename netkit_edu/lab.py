@@ -1,0 +1,252 @@
+"""The lab: hosts, pods and devices on one backend, and packets sent between them.
+
+A lab starts with two machines on one cable: ``host``, which forwards, and ``outside``. Pods are network namespaces
+joined to the host by a pair of devices. The same words work on every backend (backend.py); everything here is written
+with the calls that Linux has.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping
+
+from netkit_edu.backend import Backend
+from netkit_edu.device import Device, LoadedProgram, Pair, choice, program_of
+from netkit_edu.errors import BackendUnavailable, KernelError, UsageError
+from netkit_edu.node import OUTSIDE_IP, Node, Outside, Pod
+from netkit_edu.typedmap import TypedMap
+from netkit_edu.uapi import Mode, Policy, Scrub
+
+BACKENDS = ("sim", "vm", "host")
+MAX_PODS = 254
+NIC_IP = "192.0.2.1"
+_NETKIT_OPTIONS = {"mode": Mode, "policy": Policy, "peer_policy": Policy, "scrub": Scrub, "peer_scrub": Scrub}
+
+
+class Lab:
+    """A small network on one backend. A context manager; ``close()`` frees everything, and so does forgetting it.
+
+    Args:
+        backend: "sim" (anywhere), "vm", "host", or "auto" for the best this machine has; by default what the
+            environment variable NETKIT_EDU_BACKEND says, else "sim".
+        cpus: how many CPUs, each with a backlog of its own.
+        backlog: packets that fit one CPU's backlog (net.core.netdev_max_backlog).
+
+    Raises:
+        BackendUnavailable: this machine cannot run that backend; the message says why and what to do.
+        UsageError: there is no such backend.
+    """
+
+    def __init__(self, backend: str | None = None, *, cpus: int = 1, backlog: int = 1000):
+        self._closed = False
+        self._calls = _open_backend(backend or os.environ.get("NETKIT_EDU_BACKEND") or "sim", cpus, backlog)
+        self._finalizer = weakref.finalize(self, self._calls.close)
+        self._devices: dict[tuple[int, int], Device] = {}
+        self._programs: dict = {}
+        self._pods = 0
+        self.nodes: dict[str, Node] = {}
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self) -> None:
+        self.host = self.node("host")
+        self.outside = self.nodes["outside"] = Outside(self, "outside")
+        self.kernel_calls.sysctl(self.host.ns, "net.ipv4.ip_forward", 1)
+        cable = self._cable()
+        self.nic, far = cable.primary, cable.peer
+        self.nic.addr(f"{NIC_IP}/24").up()
+        far.addr(f"{OUTSIDE_IP}/24").up()
+        self.host.neigh(OUTSIDE_IP, far.mac, dev=self.nic)
+        self.outside.neigh(NIC_IP, self.nic.mac, dev=far)
+        self.host.route("default", via=OUTSIDE_IP)
+        self.outside.route("default", via=NIC_IP)
+
+    def _cable(self) -> Pair:
+        attrs = {"mac": "02:00:c0:00:02:01"}
+        return self._link("nic", "eth0", self.host, self.outside, attrs, {"name": "eth0", "mac": "02:00:c0:00:02:02"})
+
+    @property
+    def kernel_calls(self) -> Backend:
+        """The backend; `UsageError` once the lab is closed."""
+        if self._closed:
+            raise UsageError("this lab is closed: make a new one with lab = nk.Lab()")
+        return self._calls
+
+    @property
+    def backend(self) -> str:
+        """The backend's name: "sim", "vm" or "host"."""
+        return self._calls.name
+
+    @property
+    def kernel(self) -> str:
+        """The kernel it is, or stands for, for example "6.12"."""
+        return self._calls.kernel
+
+    def node(self, name: str) -> Node:
+        """Create a network namespace with nothing in it but a loopback.
+
+        Raises:
+            KernelError: EEXIST if there is a node of that name.
+        """
+        self._check_name(name)
+        self.nodes[name] = Node(self, name)
+        return self.nodes[name]
+
+    def pod(self, name: str, device: str = "veth", *, mode=None, policy=None, peer_policy=None, scrub=None,
+            peer_scrub=None, up: bool = True) -> Pod:  # fmt: skip
+        """Create a pod and join it to the host; the n-th has 10.0.n.2/24, and the host's end 10.0.n.1/24.
+
+        Args:
+            name: the pod's name, and that of the host's end of the pair.
+            device: "veth" or "netkit".
+            mode: netkit: "l3" or "l2"; the kernel's default is "l3".
+            policy, peer_policy: netkit: "pass" or "drop", host to pod and pod to host; default "pass".
+            scrub, peer_scrub: netkit: "default" or "none", for what the host's and the pod's end send.
+            up: bring it up at once; else `Pod.up` does it later.
+
+        Raises:
+            KernelError: as the kernel refuses it; EEXIST if the name is taken. Nothing half-made stays behind.
+            UsageError: an option's value is not possible.
+        """
+        if device not in ("veth", "netkit"):
+            raise UsageError(f"device is 'veth' or 'netkit', not {device!r}")
+        number = self._pods + 1
+        if number > MAX_PODS:
+            raise UsageError(f"a lab numbers its pods from 1 to {MAX_PODS}")
+        options = {"mode": mode, "policy": policy, "peer_policy": peer_policy, "scrub": scrub, "peer_scrub": peer_scrub}
+        info = _netkit_info(device, options)
+        self._check_name(name)
+        pod = Pod(self, name)
+        try:
+            attrs, peer = {}, {"name": "eth0"}
+            if device == "veth" or info.get("mode") == Mode.L2:
+                attrs, peer = {"mac": f"02:00:0a:00:{number:02x}:01"}, peer | {"mac": f"02:00:0a:00:{number:02x}:02"}
+            pod.pair = self._link(device, name, self.host, pod, attrs, peer, info)
+            pod.pair.primary.addr(f"10.0.{number}.1/24")
+            pod.pair.peer.addr(f"10.0.{number}.2/24")
+            if up:
+                pod.up()
+        except BaseException:
+            self.forget(pod)
+            raise
+        self._pods = number
+        self.nodes[name] = pod
+        return pod
+
+    def pair(self, name: str, *, primary_in: Node | None = None, peer_in: Node | None = None, peer_name: str = "",
+             kind: str = "netkit", attrs: Mapping | None = None, peer_attrs: Mapping | None = None,
+             **options) -> Pair:  # fmt: skip
+        """Create a pair of devices, both down and without addresses.
+
+        Args:
+            name: the primary's name.
+            primary_in, peer_in: the nodes that hold the ends; the host by default.
+            peer_name: the peer's name; "eth0" in another node, ``name`` with a "p" behind it in the same one.
+            kind: "netkit" or "veth".
+            attrs, peer_attrs: ordinary link attributes of either end: mtu, mac, ifindex.
+            options: for netkit: mode, policy, peer_policy, scrub, peer_scrub, as in `pod`.
+
+        Raises:
+            KernelError: as the kernel refuses it.
+        """
+        primary_in, peer_in = primary_in or self.host, peer_in or self.host
+        peer_name = peer_name or ("eth0" if peer_in is not primary_in else f"{name}p")
+        info = _netkit_info(kind, options)
+        return self._link(kind, name, primary_in, peer_in, attrs or {}, {"name": peer_name, **(peer_attrs or {})}, info)
+
+    def dummy(self, name: str, *, node: Node | None = None) -> Device:
+        """Create a dummy device, which swallows what it is given to send; down, on the host by default."""
+        node = node or self.host
+        return self.device(node, self.kernel_calls.link_add(node.ns, "dummy", name))
+
+    def load(self, program, *, maps: Mapping[str, TypedMap] | None = None) -> LoadedProgram:
+        """Load a program into this lab's kernel, with maps of its own but for those given.
+
+        Args:
+            program: what `nk.compile` or a ``%%bpf`` cell gives; loading it twice makes two programs.
+            maps: maps of other loaded programs to use under these names.
+
+        Raises:
+            UsageError: no program, or a map that does not fit.
+            KernelError: as the kernel refuses it.
+        """
+        return LoadedProgram(self, program_of(program), maps)
+
+    def loaded(self, program) -> LoadedProgram:
+        """Return what a program was loaded as, loading it at first use."""
+        if isinstance(program, LoadedProgram):
+            if program.lab is not self:
+                raise UsageError(f"{program.name!r} was loaded into another lab")
+            return program
+        program = program_of(program)
+        if program not in self._programs:
+            self._programs[program] = self.load(program)
+        return self._programs[program]
+
+    def device(self, node: Node, ifindex: int) -> Device:
+        """Return the device of that number in a node, always the same object."""
+        return self._devices.setdefault((node.ns, ifindex), Device(node, ifindex))
+
+    def gateway(self, pod: Pod) -> str:
+        """Return the host's address on a pod's pair."""
+        return pod.pair.primary.info.addresses[0].partition("/")[0]
+
+    def forget(self, node: Node) -> None:
+        """Remove a node with everything in it."""
+        self.kernel_calls.netns_del(node.ns)
+        self.nodes = {name: n for name, n in self.nodes.items() if n is not node}
+
+    def close(self) -> None:
+        """Free everything; a second call does nothing, any other use afterwards is a `UsageError`."""
+        self._closed = True
+        self._finalizer()
+
+    def _check_name(self, name: str) -> None:
+        self.kernel_calls  # noqa: B018 - a closed lab says so first
+        if name in self.nodes:
+            raise KernelError("EEXIST", f"there is a node {name!r} in this lab", "take another name, or make a new lab")
+
+    def _link(self, kind: str, name: str, here: Node, there: Node, attrs: Mapping, peer: Mapping,
+              info: Mapping | None = None) -> Pair:  # fmt: skip
+        calls = self.kernel_calls
+        ifindex = calls.link_add(
+            here.ns, kind, name, peer_ns=there.ns, peer=peer or None, attrs=attrs or None, info=info or None
+        )
+        far = next(link.ifindex for link in calls.links(there.ns) if link.name == peer["name"])
+        return Pair(self.device(here, ifindex), self.device(there, far))
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._closed:
+            return f"<lab on {self.backend}, closed>"
+        nodes = "".join(f"\n  {node!r}" for node in self.nodes.values())
+        return f"<lab on {self.backend} (Linux {self.kernel}){nodes}>"
+
+
+def _netkit_info(kind: str, options: Mapping) -> dict[str, int]:
+    """Return the given options of a netkit device as numbers; the kernel's own defaults stand for the others."""
+    if unknown := sorted(options.keys() - _NETKIT_OPTIONS.keys()):
+        raise UsageError(f"no option {', '.join(unknown)}; there are: {', '.join(_NETKIT_OPTIONS)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and kind != "netkit":
+        raise UsageError(f"{', '.join(given)}: only netkit devices have that, not {kind}")
+    return {name: choice(_NETKIT_OPTIONS[name], value, name) for name, value in given.items()}
+
+
+def _open_backend(name: str, cpus: int, backlog: int) -> Backend:
+    if name in ("sim", "auto"):
+        from netkit_edu.sim.backend import SimBackend
+
+        return SimBackend(cpus=cpus, backlog=backlog)
+    if name in BACKENDS:
+        raise BackendUnavailable(f"the {name!r} backend is not part of this version; it has: 'sim' (or 'auto')")
+    raise UsageError(f"backend is one of {', '.join(map(repr, (*BACKENDS, 'auto')))}, not {name!r}")
