@@ -19,6 +19,7 @@ FLOORS = (
     "errors",
     "packet",
     "pcap",
+    "pcap",
     "journey",
     "program",
     "engine",
