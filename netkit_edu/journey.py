@@ -172,7 +172,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two journeys aligned on their common steps (same function, context and node)."""
+    """Two journeys aligned on their common steps (same function, context and node; the senders count as one node)."""
 
     left: Journey
     right: Journey
@@ -197,11 +197,15 @@ def as_verdict(code: int) -> Verdict | int:
 
 
 def compare(left: Journey, right: Journey) -> Comparison:
-    """Align two journeys by their longest common subsequence of (function, context, node)."""
+    """Align two journeys by their longest common subsequence of (function, context, node).
+
+    The two senders count as one node, so that the same steps of two pods of different names stand side by side.
+    """
     from difflib import SequenceMatcher
 
-    a = [(h.function, h.context, h.node) for h in left.hops]
-    b = [(h.function, h.context, h.node) for h in right.hops]
+    a, b = (
+        [(h.function, h.context, h.node if h.node != j.hops[0].node else None) for h in j.hops] for j in (left, right)
+    )
     rows: list[Row] = []
     for tag, i1, i2, j1, j2 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if tag == "equal":

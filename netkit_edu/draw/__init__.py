@@ -4,7 +4,22 @@ Every function takes a record and returns a string; ``text_*`` is the plain-text
 that was not executed or read back, and nothing here imports a notebook.
 """
 
+from netkit_edu.draw.beside import comparison
+from netkit_edu.draw.key import legend
 from netkit_edu.draw.lanes import journey
+from netkit_edu.draw.pairs import EndView, PairView, chain, pair, text_chain, text_pair
 from netkit_edu.draw.words import text_comparison, text_journey
 
-__all__ = ["journey", "text_comparison", "text_journey"]
+__all__ = [
+    "EndView",
+    "PairView",
+    "chain",
+    "comparison",
+    "journey",
+    "legend",
+    "pair",
+    "text_chain",
+    "text_comparison",
+    "text_journey",
+    "text_pair",
+]

@@ -17,12 +17,12 @@ from netkit_edu.draw.words import (
     hop_detail,
     hop_name,
     journey_title,
-    packet_line,
     plural,
     sender_line,
     tooltip,
 )
 from netkit_edu.journey import Hop, HopKind, Journey
+from netkit_edu.packet import summary
 from netkit_edu.uapi import Context
 
 FULL, LEAST = 900, 760  # px, the widest and the narrowest drawing
@@ -47,8 +47,8 @@ class Lane:
 
     @property
     def room(self) -> float:
-        """How many px of text fit beside the rail."""
-        return self.w - WORDS - 8
+        """How many px of text fit beside the rail; a very wide lane keeps its words together."""
+        return min(self.w - 8, 420) - WORDS
 
 
 @dataclass
@@ -167,7 +167,7 @@ def _head(c: Canvas, j: Journey, lanes: list[Lane], bottom: float) -> None:
     right = c.text(c.wide - EDGE, 24, j.backend, "small", anchor="end")
     title = journey_title(j)
     used = c.text(EDGE, 25, title, "title", room=c.wide - 2 * EDGE - right - 14)
-    line = packet_line(j.packet)
+    line = summary(j.packet)
     room = c.wide - 2 * EDGE - right - used - 40
     if line != title and width(line, "small") <= room:
         c.text(EDGE + used + 12, 24, line, "small")
@@ -200,7 +200,8 @@ def _track(c: Canvas, steps: list[Step]) -> None:
 def _step(c: Canvas, s: Step) -> None:
     """Draw one hop: shape, name, phrase, and the device from here on."""
     h, lane = s.hop, s.lane
-    x, edge = lane.x + WORDS, lane.x + lane.w - 8
+    x = lane.x + WORDS
+    edge = x + lane.room
     with c.group(tooltip(h)):
         c.rect(lane.x + 4, s.top, lane.w - 8, s.h, "hover", 4)
         shapes.hop(c, lane.rail, s.y, h)
@@ -256,7 +257,7 @@ def _summary(c: Canvas, j: Journey, y: float) -> float:
     c.text(EDGE, y, said[0].upper() + said[1:] + ".", "body", fill="bad" if j.sender_error else "")
     for heading, phrases in (
         ("Counters", counter_phrases(j)),
-        (plural(len(j.replies), "reply", "replies"), [f"{packet_line(r.packet)}: {r.fate}" for r in j.replies]),
+        (plural(len(j.replies), "reply", "replies"), [f"{summary(r.packet)}: {r.fate}" for r in j.replies]),
     ):
         lines = wrap(phrases, "mono", c.wide - 2 * EDGE - 76, "   ") if phrases else []
         for i, line in enumerate(lines):

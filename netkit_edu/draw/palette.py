@@ -56,7 +56,7 @@ FONTS = {
 }
 VERDICT_CLASSES = ("pass", "next", "drop", "redirect", "unknown")
 _WIDE = 0.602  # advance of DejaVu Sans Mono and Menlo in em; Consolas is narrower
-_SANS_NARROW, _SANS_MEAN = set("ijlI.,:;'|!()[] "), 0.61
+_SANS_NARROW, _SANS_MEAN = set("ijlI.,:;'|!()[] "), 0.63
 
 
 def width(text: str, font: str) -> float:
@@ -65,7 +65,7 @@ def width(text: str, font: str) -> float:
     if f.mono:
         return len(text) * _WIDE * f.size
     ems = sum(0.36 if c in _SANS_NARROW else 0.9 if c in "mwMW@→" else _SANS_MEAN for c in text)
-    return ems * f.size * (1.07 if f.weight >= 600 else 1.0)
+    return ems * f.size * (1.13 if f.weight >= 600 else 1.0)
 
 
 def _variables(theme: dict[str, str]) -> str:

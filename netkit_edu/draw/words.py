@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from netkit_edu.draw.shapes import KIND_WORDS, verdict_name
 from netkit_edu.journey import Comparison, Counts, Hop, HopKind, Journey
+from netkit_edu.packet import summary
 
-_PROTOCOLS = {1: "ICMP", 6: "TCP", 17: "UDP"}
 _MARKS = {
     HopKind.FUNCTION: " ", HopKind.LOOKUP: "◇", HopKind.HOOK: "⬡", HopKind.QUEUE: "≡", HopKind.DRIVER: "▣",
     HopKind.PROGRAM: "●", HopKind.WIRE: "═", HopKind.DELIVER: "✓", HopKind.DROP: "✗",
@@ -20,23 +20,6 @@ _MARKS = {
 def plural(n: int, one: str, many: str = "") -> str:
     """Return "1 queue" or "2 queues"."""
     return f"{n} {one if n == 1 else many or one + 's'}"
-
-
-def packet_line(packet: bytes) -> str:
-    """Return one line on a packet: protocol, addresses, ports, bytes; from the IP header, or Ethernet before it."""
-    whole, ip = len(packet), packet
-    if len(ip) >= 34 and ip[0] >> 4 != 4 and ip[12:14] == b"\x08\x00":
-        ip = ip[14:]
-    if len(ip) < 20 or ip[0] >> 4 != 4:
-        return f"packet, {plural(whole, 'byte')}"
-    src, dst = (".".join(map(str, ip[i : i + 4])) for i in (12, 16))
-    name, l4 = _PROTOCOLS.get(ip[9], f"IP protocol {ip[9]}"), ip[(ip[0] & 15) * 4 :]
-    if ip[9] in (6, 17) and len(l4) >= 4:
-        sport, dport = int.from_bytes(l4[:2], "big"), int.from_bytes(l4[2:4], "big")
-        src, dst = f"{src}:{sport}", f"{dst}:{dport}"
-    elif ip[9] == 1 and l4:
-        name += {8: " echo request", 0: " echo reply", 3: " unreachable"}.get(l4[0], f" type {l4[0]}")
-    return f"{name} {src} → {dst}, {plural(whole, 'byte')}"
 
 
 def hop_name(hop: Hop) -> str:
@@ -75,7 +58,7 @@ def hop_phrase(hop: Hop) -> str:
 
 def journey_title(j: Journey) -> str:
     """Return what a journey is called: its label, or its packet in one line."""
-    return j.label or packet_line(j.packet)
+    return j.label or summary(j.packet)
 
 
 def counts_line(n: Counts) -> str:
@@ -123,7 +106,7 @@ def _heading(h: Hop, several_cpus: bool) -> str:
 
 def describe_journey(j: Journey) -> str:
     """Return the whole journey in sentences: every hop in order, then how it ended and what it cost."""
-    parts = [f"{packet_line(j.packet)}. Recorded by {j.backend}."]
+    parts = [f"{summary(j.packet)}. Recorded by {j.backend}."]
     parts += [f"In {heading}: {'; '.join(map(hop_phrase, run))}." for heading, run in legs(j.hops)]
     parts.append(f"It was {j.fate}." if j.fate.kind != "not sent" else f"It was not sent: {j.fate.reason}.")
     parts.append(f"Cost: {counts_line(j.counts)}; {sender_line(j)}.")
