@@ -113,6 +113,14 @@ def test_readme_begins_with_three_sentences_and_a_picture():
     assert (ROOT / re.search(r"\((notebooks/\S+\.svg)\)", picture)[1]).is_file()
 
 
+def test_pictures_are_what_the_package_draws_today(tmp_path):
+    folder = ROOT / "notebooks" / "images"
+    subprocess.run([sys.executable, str(folder / "draw.py"), str(tmp_path)], check=True)
+    drawn = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    kept = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.svg")}
+    assert drawn == kept, "python notebooks/images/draw.py draws them anew"
+
+
 def test_readme_chapter_table_is_the_course():
     from netkit_edu.course import catalogue
 
