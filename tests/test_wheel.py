@@ -49,7 +49,7 @@ def outside(wheel, tmp_path):
 
 def test_wheel_holds_the_programs_and_the_course_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    here = {f"netkit_edu/bpf/{path.name}" for path in (ROOT / "bpf").iterdir() if path.is_file()}
+    here = {f"netkit_edu/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "bpf").rglob("*") if path.is_file()}
     assert here <= set(names)
     assert "netkit_edu/course/course.toml" in names
     assert {name.split("/")[0] for name in names} == {"netkit_edu", names[-1].split("/")[0]}
