@@ -14,6 +14,7 @@ from netkit_edu.course import progress
 from netkit_edu.course.catalogue import load
 from netkit_edu.course.exercise import Exercise, Miss, find
 from netkit_edu.course.present import is_strict
+from netkit_edu.programs import BrokenProgram
 
 
 class NotSolved(AssertionError):
@@ -108,8 +109,8 @@ def _not_yet(answer: object) -> str:
     parts = answer if isinstance(answer, (tuple, list)) else [answer]
     if any(part is ... or part is None for part in parts):
         return "not yet. Replace the ... in the cell above, run it, then run this one again."
-    if broken := getattr(answer, "error", None):
-        return f"not yet: the cell above did not give a program. {str(broken).splitlines()[0]}"
+    if isinstance(answer, BrokenProgram):
+        return "not yet: the cell above did not give a program. Correct it, run it, then run this one again."
     return ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from netkit_edu.errors import CourseError
@@ -46,6 +46,10 @@ class Exercise:
         """Return what is right for the case, computed from the case alone."""
         raise NotImplementedError
 
+    def prepare(self, answer: object) -> object:
+        """Return what `got` is to be called with in the answer's place, made once a check: a lab, for example."""
+        return answer
+
     def got(self, answer: object, case: object) -> object:
         """Return what the learner's answer makes of the case. What it raises is shown as its result."""
         raise NotImplementedError
@@ -60,17 +64,15 @@ class Exercise:
 
     def misses(self, answer: object, rng: random.Random) -> tuple[int, list[Miss]]:
         """Try the answer on every case; return how many there were, and the misses in order."""
-        count, wrong = 0, []
-        for case in self.cases(rng):
-            count += 1
+        cases = list(self.cases(rng))
+        ready = _try(self.prepare, answer)
+        wrong = []
+        for case in cases:
             expected = self.expected(case)
-            try:
-                got = self.got(answer, case)
-            except Exception as error:
-                got = Raised(error)
+            got = ready if isinstance(ready, Raised) else _try(self.got, ready, case)
             if isinstance(got, Raised) or got != expected:
                 wrong.append(Miss(case, expected, got))
-        return count, wrong
+        return len(cases), wrong
 
 
 class FunctionExercise(Exercise):
@@ -118,6 +120,14 @@ class Raised:
 
     def __str__(self) -> str:
         return f"raised {type(self.error).__name__}: {self.error}"
+
+
+def _try(function: Callable, *arguments: object) -> object:
+    """Call, and return what it raises instead of raising: a learner's code may fail in any way."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return Raised(error)
 
 
 def find(identifier: str) -> Exercise:

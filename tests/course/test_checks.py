@@ -131,3 +131,10 @@ def test_progress_counts_what_was_passed(one_exercise):
     table = progress(parse(LIST))
     assert table.solved == 1
     assert "[✓]" in repr(table) and "solved" in table._repr_html_()
+
+
+def test_a_cell_that_failed_is_not_yet():
+    from netkit_edu.programs import BrokenProgram
+
+    found = check("05.even", BrokenProgram("even", ValueError("expected ';'")))
+    assert found.headline.startswith("not yet") and progress_of("05.even") == 0
