@@ -160,7 +160,7 @@ class Node:
         self.lab.outside.expect(data)
         request = SendRequest(
             data.data, via, 0 if dev is None else self._own(dev).ifindex, mark, priority, recverr, cpu, gso_size,
-            label or wire.summary(data),
+            label or self._label(data),
         )  # fmt: skip
         if repeat is None:
             return self.lab.kernel_calls.send(self.ns, request)
@@ -207,6 +207,10 @@ class Node:
             return "0.0.0.0"
         near = [a for a in self.addresses if ipaddress.ip_address(head.dst) in ipaddress.ip_interface(a).network]
         return (near or self.addresses)[0].partition("/")[0]
+
+    def _label(self, data: Wire) -> str:
+        line = wire.summary(data)
+        return line.replace("0.0.0.0", self._source_for(data), 1) if line.startswith("IP 0.0.0.0 ") else line
 
     def _frame_device(self) -> Device:
         devices = self.links[1:]
@@ -266,8 +270,7 @@ class Pod(Node):
 
     def up(self) -> Pod:
         """Bring it up: both ends, neighbours where the devices have MAC addresses, the default route; return it."""
-        self.pair.up()
-        host_end, pod_end = self.pair.primary, self.pair.peer
+        host_end, pod_end = self.pair.primary.up(), self.pair.peer.up()
         if pod_end.mac != wire.NO_MAC:
             host_end.node.neigh(self.ip, pod_end.mac, dev=host_end)
             self.neigh(self.gateway, host_end.mac, dev=pod_end)
