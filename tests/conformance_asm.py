@@ -9,8 +9,8 @@ How to use it::
         vector.result                   # the expected r0 as an unsigned 64-bit number, None for a refusal vector
         vector.error                    # the text of an `-- error` section, "" otherwise
 
-A vector with `-- error` describes a program that is to be refused: ``load_vector`` returns it only if its text can be
-read and `isa.validate` takes it, so such a test is ``with pytest.raises((ObjectError, AssemblyError)): load_vector(p)``.
+A vector with `-- error` describes a program that is to be refused. ``load_vector`` returns it only if its text can be
+read and `isa.validate` takes it; such a test is ``with pytest.raises((ObjectError, AssemblyError)): load_vector(p)``.
 The vectors themselves are not part of this project; `vector_paths` is empty where they are not on the disk.
 """
 

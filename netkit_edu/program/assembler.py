@@ -77,7 +77,8 @@ class _Program:
         raise self.error("this is no eBPF statement")
 
     def finish(self) -> tuple[Insn, ...]:
-        for slot, label, field, self.number, self.line in self.waiting:
+        for slot, label, field, number, line in self.waiting:
+            self.number, self.line = number, line
             if label not in self.labels:
                 raise self.error(f"there is no label {label}")
             distance = self.labels[label] - slot - 1
@@ -266,7 +267,7 @@ def _negate(program: _Program, match: re.Match) -> Parsed:
     return [Insn(cls | op.NEG, program.register(match["dst"]), 0, 0, 0)]
 
 
-@_rule(rf"(?P<letter>[rw])(?P<dst>\d+)=\(s(?P<bits>8|16|32)\)(?P<source>[rw])(?P<src>\d+)")
+@_rule(r"(?P<letter>[rw])(?P<dst>\d+)=\(s(?P<bits>8|16|32)\)(?P<source>[rw])(?P<src>\d+)")
 def _move_signed(program: _Program, match: re.Match) -> Parsed:
     wide = match["letter"] in "rR"
     if match["letter"] != match["source"] or (match["bits"] == "32" and not wide):

@@ -1,8 +1,9 @@
 """What any kernel refuses without running a program: unknown opcodes, reserved fields, jumps to nowhere.
 
-Mirrors ``bpf_opcode_in_insntable`` (kernel/bpf/core.c) and the static part of kernel/bpf/verifier.c (``check_subprogs``,
-``resolve_pseudo_ldimm64``, the field checks of ``do_check``; Linux 6.12), in the kernel's words. What RFC 9669 defines
-and only the verifier dislikes stays allowed: immediate shifts beyond the width, division by an immediate zero.
+Mirrors ``bpf_opcode_in_insntable`` (kernel/bpf/core.c) and the static part of kernel/bpf/verifier.c
+(``check_subprogs``, ``resolve_pseudo_ldimm64``, the field checks of ``do_check``; Linux 6.12), in the kernel's words.
+What RFC 9669 defines and only the verifier dislikes stays allowed: immediate shifts beyond the width, division by an
+immediate zero.
 """
 
 from __future__ import annotations
