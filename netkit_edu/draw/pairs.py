@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from netkit_edu.backend import Chain
 from netkit_edu.draw import shapes
 from netkit_edu.draw.canvas import Canvas, num
 from netkit_edu.draw.palette import width
 from netkit_edu.draw.words import plural
-from netkit_edu.uapi import Hook, Policy
+from netkit_edu.uapi import IFF_UP, Hook, Policy
 
 WIDE, EDGE, BOX, CHAIN = 900, 14, 236, 320  # px: the drawing, its margin, the boxes of a device and of a program
 
@@ -46,6 +47,7 @@ class PairView:
     peer: EndView
     mode: str = "l3"
     scrub: tuple[str, str] = ("default", "default")
+    kind: str = "netkit"
 
     def sender(self, hook: Hook) -> EndView:
         """The end whose transmit path a hook is on."""
@@ -54,6 +56,30 @@ class PairView:
     def receiver(self, hook: Hook) -> EndView:
         """The other end."""
         return self.peer if Hook(hook) is Hook.PRIMARY else self.primary
+
+
+def view(pair) -> PairView:
+    """Read a lab's `Pair` back from its kernel; a `PairView` is returned as it is."""
+    if isinstance(pair, PairView):
+        return pair
+    primary, info = _end(pair, pair.primary, Hook.PRIMARY), pair.primary.info
+    peer = _end(pair, pair.peer, Hook.PEER)
+    if info.kind != "netkit":
+        return PairView(primary, peer, "", ("", ""), info.kind)
+    scrub = pair.primary.scrub.name.lower(), pair.primary.peer_scrub.name.lower()
+    return PairView(primary, peer, pair.primary.mode.name.lower(), scrub)
+
+
+def _end(pair, device, hook: Hook) -> EndView:
+    info = device.info
+    chain, policy = Chain(1, ()), Policy.PASS
+    if info.kind == "netkit":
+        chain, policy = pair.primary.chain(hook), device.policy
+    return EndView(
+        info.name, device.node.name, info.ifindex, bool(info.flags & IFF_UP), info.carrier, policy,
+        tuple(entry.name for entry in chain.entries), chain.revision, info.mtu, info.mac, tuple(info.addresses),
+        info.stats._asdict(),
+    )  # fmt: skip
 
 
 def policy_words(end: EndView) -> str:
@@ -70,21 +96,47 @@ def state_words(end: EndView) -> str:
     return "up, but no carrier: the other end is down" if end.up else "down"
 
 
-def pair(view: PairView, *, key: str = "") -> str:
-    """Return a pair as an SVG string: two devices, and in each direction the programs and the policy."""
+def pair(pair, *, key: str = "") -> str:
+    """Return a pair as an SVG string: two devices, and in each direction the programs and the policy.
+
+    Args:
+        pair: a lab's `Pair`, or a `PairView`.
+        key: makes the ids unique where the same drawing stands twice on one page.
+    """
+    seen = view(pair)
     c = Canvas(WIDE)
-    c.text(EDGE, 25, f"netkit pair {view.primary.name} ↔ {view.peer.name}", "title", room=WIDE - 320)
-    said = f"mode {view.mode}, scrub {view.scrub[0]}, peer scrub {view.scrub[1]}"
-    c.text(WIDE - EDGE, 25, said, "small", anchor="end")
-    rows = [_flow_height(view.sender(hook)) for hook in Hook]
-    high = max(sum(rows) + 12, *(_box_height(e) for e in (view.primary, view.peer)))
-    _box(c, EDGE, 42, high, view.primary, "primary")
-    _box(c, WIDE - EDGE - BOX, 42, high, view.peer, "peer")
+    c.text(EDGE, 25, _name(seen), "title", room=WIDE - 320)
+    c.text(WIDE - EDGE, 25, _shared(seen), "small", anchor="end")
+    rows = [_flow_height(seen.sender(hook)) for hook in Hook] if seen.kind == "netkit" else []
+    high = max(sum(rows) + 12, *(_box_height(e) for e in (seen.primary, seen.peer)))
+    first, second = ("primary", "peer") if rows else ("", "")
+    _box(c, EDGE, 42, high, seen.primary, first)
+    _box(c, WIDE - EDGE - BOX, 42, high, seen.peer, second)
     y = 42
-    for hook, row in zip(Hook, rows, strict=True):
-        _flow(c, y, view, hook)
+    for hook, row in zip(Hook, rows, strict=False):
+        _flow(c, y, seen, hook)
         y += row + 12
-    return c.svg(42 + high + 14, f"netkit pair {view.primary.name} and {view.peer.name}", describe_pair(view), key)
+    if not rows:
+        _plain(c, 42 + high / 2)
+    return c.svg(42 + high + 14, _name(seen), describe_pair(seen), key)
+
+
+def _name(seen: PairView) -> str:
+    return f"{seen.kind} pair {seen.primary.name} ↔ {seen.peer.name}"
+
+
+def _shared(seen: PairView) -> str:
+    if seen.kind != "netkit":
+        return "no netkit hooks, no policy"
+    return f"mode {seen.mode}, scrub {seen.scrub[0]}, peer scrub {seen.scrub[1]}"
+
+
+def _plain(c: Canvas, y: float) -> None:
+    """Draw a pair without hooks: what goes in at one end comes out at the other."""
+    x1, x2 = EDGE + BOX + 14, WIDE - EDGE - BOX - 14
+    for dy, right in ((-8, True), (8, False)):
+        _arrow(c, x1, x2, y + dy, right)
+    c.text(WIDE / 2, y - 22, "what one end sends, the other receives", "small", anchor="middle")
 
 
 def _box_height(end: EndView) -> float:
@@ -165,10 +217,10 @@ def _arrow(c: Canvas, x1: float, x2: float, y: float, right: bool) -> None:
 EXITS = (("pass", "into the other end's stack"), ("drop", "freed"), ("redirect", "to another device"))
 
 
-def chain(view: PairView, hook: Hook | str, *, key: str = "") -> str:
+def chain(pair, hook: Hook | str, *, key: str = "") -> str:
     """Return the chain of one hook as an SVG string: programs in order, where each verdict leads, and the policy."""
-    hook = Hook(hook)
-    sender, receiver = view.sender(hook), view.receiver(hook)
+    seen, hook = view(pair), Hook(hook)
+    sender, receiver = seen.sender(hook), seen.receiver(hook)
     c = Canvas(800)
     c.text(EDGE, 25, f"{hook} hook: when {sender.node} transmits on {sender.name}", "title", room=560)
     c.text(c.wide - EDGE, 25, f"revision {sender.revision}", "small", anchor="end")
@@ -184,7 +236,7 @@ def chain(view: PairView, hook: Hook | str, *, key: str = "") -> str:
     high = _policy_row(c, y, sender, columns)
     for x, (role, _) in zip(columns, EXITS, strict=True):
         c.parts.insert(0, f'<path d="M{x} 58V{num(high - 20)}" class="s-{role}" stroke-width="1.5" opacity="0.55"/>')
-    return c.svg(high, f"{hook} hook of {sender.name}", describe_chain(view, hook), key)
+    return c.svg(high, f"{hook} hook of {sender.name}", describe_chain(seen, hook), key)
 
 
 def _entry(c: Canvas, y: float, i: int, name: str, columns: list[float], last: bool) -> None:
@@ -236,11 +288,11 @@ def describe_flow(view: PairView, hook: Hook) -> str:
     return f"{hook} hook, from {sender.node} to {receiver.node}: programs {programs}; {policy_words(sender)}"
 
 
-def describe_pair(view: PairView) -> str:
+def describe_pair(seen: PairView) -> str:
     """Return a pair in sentences."""
-    flows = ". ".join(describe_flow(view, hook) for hook in Hook)
-    shared = f"mode {view.mode}, scrub {view.scrub[0]}, peer scrub {view.scrub[1]}"
-    return f"Primary: {describe_end(view.primary)}. Peer: {describe_end(view.peer)}. {shared}. {flows}."
+    ends = f"{_name(seen)}. Primary: {describe_end(seen.primary)}. Peer: {describe_end(seen.peer)}. {_shared(seen)}."
+    flows = [describe_flow(seen, hook) for hook in Hook] if seen.kind == "netkit" else []
+    return " ".join([ends, *(f"{flow}." for flow in flows)])
 
 
 def describe_chain(view: PairView, hook: Hook) -> str:
@@ -253,16 +305,18 @@ def describe_chain(view: PairView, hook: Hook) -> str:
     return f"{describe_flow(view, hook)}. {rule}" if view.sender(hook).chain else f"{describe_flow(view, hook)}."
 
 
-def text_pair(view: PairView) -> str:
+def text_pair(pair) -> str:
     """Return a pair as plain text for a terminal."""
-    lines = [f"netkit pair, mode {view.mode}, scrub {view.scrub[0]}, peer scrub {view.scrub[1]}"]
-    lines += [f"  primary  {describe_end(view.primary)}", f"  peer     {describe_end(view.peer)}"]
-    return "\n".join([*lines, *(f"  {describe_flow(view, hook)}" for hook in Hook)])
+    seen = view(pair)
+    lines = [f"{_name(seen)}: {_shared(seen)}"]
+    lines += [f"  primary  {describe_end(seen.primary)}", f"  peer     {describe_end(seen.peer)}"]
+    flows = [f"  {describe_flow(seen, hook)}" for hook in Hook] if seen.kind == "netkit" else []
+    return "\n".join([*lines, *flows])
 
 
-def text_chain(view: PairView, hook: Hook | str) -> str:
+def text_chain(pair, hook: Hook | str) -> str:
     """Return the chain of one hook as plain text for a terminal."""
-    sender = view.sender(Hook(hook))
+    sender = view(pair).sender(Hook(hook))
     lines = [f"{Hook(hook)} hook: when {sender.node} transmits on {sender.name} (revision {sender.revision})"]
     lines += [f"  {i}. {name}" for i, name in enumerate(sender.chain, 1)]
     return "\n".join([*lines, f"  {policy_words(sender)}"])
