@@ -235,12 +235,10 @@ def _eth_protocol(data: bytes) -> int:
 
 
 def _pkt_type(data: bytes) -> int:
-    """What eth_type_trans says of the destination, on a device whose MAC is all zero."""
+    """What eth_type_trans says of the destination on the loopback device, whose MAC and broadcast address are zero."""
     to = data[:6]
     if to == bytes(6):
         return PacketType.HOST
-    if to == b"\xff" * 6:
-        return PacketType.BROADCAST
     return PacketType.MULTICAST if to[0] & 1 else PacketType.OTHERHOST
 
 

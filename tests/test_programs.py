@@ -75,7 +75,7 @@ def test_a_frame_is_run_as_it_is():
     ("to", "kind"),
     [
         ("000000000000", PacketType.HOST),
-        ("ffffffffffff", PacketType.BROADCAST),
+        ("ffffffffffff", PacketType.MULTICAST),
         ("01005e000001", PacketType.MULTICAST),
         ("020000000001", PacketType.OTHERHOST),
     ],

@@ -21,7 +21,10 @@ _NO_QUEUE_MAPPING = 0xFFFF
 
 
 class Field(NamedTuple):
-    """One field: its place in bytes, what a read shows, what a write does (None: not allowed), and in which sizes."""
+    """One field: its place in bytes, what a read shows, what a write does (None: not allowed), and in which sizes.
+
+    ``kept`` is how many bytes the kernel keeps of it in struct sk_buff (``target_size`` in bpf_convert_ctx_access).
+    """
 
     name: str
     offset: int
@@ -30,6 +33,7 @@ class Field(NamedTuple):
     write: Callable[[SkBuff, int], None] | None = None
     load_sizes: tuple[int, ...] = (1, 2, 4)
     store_sizes: tuple[int, ...] = (4,)
+    kept: int = 4
 
 
 def _set(name: str, mask: int) -> Callable[[SkBuff, int], None]:
@@ -58,20 +62,20 @@ _WORD, _WIDE, _ANY = (4,), (8,), (1, 2, 4, 8)
 
 FIELDS: tuple[Field, ...] = (
     Field("len", 0, 4, len),
-    Field("pkt_type", 4, 4, lambda skb: skb.pkt_type),
+    Field("pkt_type", 4, 4, lambda skb: skb.pkt_type, kept=1),
     Field("mark", 8, 4, lambda skb: skb.mark, _set("mark", _U32)),
-    Field("queue_mapping", 12, 4, lambda skb: skb.queue_mapping, _set_queue_mapping),
-    Field("protocol", 16, 4, lambda skb: _swap16(skb.protocol)),
+    Field("queue_mapping", 12, 4, lambda skb: skb.queue_mapping, _set_queue_mapping, kept=2),
+    Field("protocol", 16, 4, lambda skb: _swap16(skb.protocol), kept=2),
     Field("vlan_present", 20, 4, lambda skb: int(bool(skb.vlan_present))),
-    Field("vlan_tci", 24, 4, lambda skb: skb.vlan_tci),
-    Field("vlan_proto", 28, 4, lambda skb: _swap16(skb.vlan_proto)),
+    Field("vlan_tci", 24, 4, lambda skb: skb.vlan_tci, kept=2),
+    Field("vlan_proto", 28, 4, lambda skb: _swap16(skb.vlan_proto), kept=2),
     Field("priority", 32, 4, lambda skb: skb.priority, _set("priority", _U32)),
     Field("ingress_ifindex", 36, 4, lambda skb: skb.skb_iif),
     Field("ifindex", 40, 4, lambda skb: skb.ifindex),
-    Field("tc_index", 44, 4, lambda skb: skb.tc_index, _set("tc_index", _U16)),
-    Field("cb", 48, 20, _get_cb, _set_cb, _ANY, _ANY),
+    Field("tc_index", 44, 4, lambda skb: skb.tc_index, _set("tc_index", _U16), kept=2),
+    Field("cb", 48, 20, _get_cb, _set_cb, _ANY, _ANY, kept=20),
     Field("hash", 68, 4, lambda skb: skb.hash),
-    Field("tc_classid", 72, 4, lambda skb: skb.tc_classid, _set("tc_classid", _U16)),
+    Field("tc_classid", 72, 4, lambda skb: skb.tc_classid, _set("tc_classid", _U16), kept=2),
     Field("data", 76, 4, lambda skb: address_of(PACKET), None, _WORD),
     Field("data_end", 80, 4, lambda skb: address_of(PACKET, skb.headlen), None, _WORD),
     Field("napi_id", 84, 4, lambda skb: skb.napi_id),
@@ -87,9 +91,9 @@ FIELDS: tuple[Field, ...] = (
     Field("flow_keys", 144, 8),
     Field("tstamp", 152, 8, lambda skb: skb.tstamp & U64, _set("tstamp", U64), _WIDE, _WIDE),
     Field("wire_len", 160, 4, lambda skb: skb.wire_len),
-    Field("gso_segs", 164, 4, lambda skb: skb.gso_segs),
+    Field("gso_segs", 164, 4, lambda skb: skb.gso_segs, kept=2),
     Field("sk", 168, 8, lambda skb: 0 if skb.sk is None else address_of(SOCKET), None, _WIDE),
-    Field("gso_size", 176, 4, lambda skb: skb.gso_size),
+    Field("gso_size", 176, 4, lambda skb: skb.gso_size, kept=2),
     Field("tstamp_type", 180, 1, lambda skb: 0, None, (1,)),
     Field("hwtstamp", 184, 8, lambda skb: 0, None, _WIDE),
 )
@@ -109,7 +113,9 @@ class Context(Region):
         if field is None or field.read is None or not _fits(field, offset, size, field.load_sizes):
             raise self.fault("read", offset, size)
         value = field.read(self.skb)
-        if size == field.size:
+        # The kernel cuts a part out of a field only if the part is smaller than what it keeps: the upper half of
+        # protocol, of which it keeps two bytes, shows protocol itself.
+        if size >= field.kept:
             return value
         return value >> 8 * (offset - field.offset) & (1 << 8 * size) - 1
 
