@@ -3,12 +3,13 @@
  * Shows:   a constant that is filled in before the program is loaded, and a
  *          header whose length the packet itself tells (ihl)
  * Hook:    netkit/peer
- * Expect:  dns DROP, options DROP, web PASS, ping PASS, arp PASS, cut PASS
+ * Expect:  dns DROP, options DROP, web NEXT, ping NEXT, arp NEXT, cut NEXT
  * Kernel:  6.7
  */
 #include "netkit_edu.h"
 
-volatile const __u16 PORT = 53; /* host byte order; bind(PORT=...) replaces it */
+/* in this machine's byte order; bind(PORT=...) replaces it */
+volatile const __u16 PORT = 53;
 
 SEC("netkit/peer")
 int drop_port(struct __sk_buff *skb)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Shows:   the smallest program: a function that takes a packet and returns a verdict
+ * Shows:   the smallest program: a function that takes a packet and returns a
+ *          verdict
  * Hook:    netkit/peer
  * Expect:  dns PASS, web PASS, ping PASS, arp PASS, cut PASS
  * Kernel:  6.7

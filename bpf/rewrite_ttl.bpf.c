@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Shows:   writing to the packet: one byte changes and nothing else, so that the
- *          header's checksum is wrong afterwards
+ * Shows:   writing to the packet: one byte changes and nothing else, so that
+ *          the header's checksum is wrong afterwards
  * Hook:    netkit/peer
  * Expect:  dns PASS, web PASS, ping PASS, arp PASS, cut PASS
  * Kernel:  6.7

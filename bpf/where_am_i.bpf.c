@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Shows:   which device a program sees: 100 + skb->ifindex as return code, a
- *          number that means nothing to netkit and therefore drops (a test run has
- *          the loopback, number 1)
+ *          number that means nothing to netkit and therefore drops (without a
+ *          device around it, that is 1, as in BPF_PROG_TEST_RUN)
  * Hook:    netkit/peer
  * Expect:  dns 101, ping 101
  * Kernel:  6.7
