@@ -1,0 +1,157 @@
+"""Contract tests: written once, against the API, and run on every backend that this version has.
+
+The fixture ``lab`` is a fresh lab on each backend in turn. The pair under test is the pod ``con``'s: ``hst`` is its
+primary on the host, ``con.device`` its peer. A payload of 100 bytes makes an skb of 142.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+import netkit_edu as nk
+
+BACKENDS = ("sim",)
+PORT = 7
+PAYLOAD = bytes(100)
+SKB_LEN = 142  # 14 bytes of Ethernet header, 20 of IP, 8 of UDP, 100 of payload
+
+PROGRAMS = """
+#include "netkit_edu.h"
+
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __s32); }
+    verdict SEC(".maps");
+
+struct seen {
+    __u32 runs, len, pkt_type, mark, priority, protocol, ingress_ifindex, ifindex, window;
+    __u8 header[16];
+};
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct seen); }
+    seen SEC(".maps");
+
+/* returns what the map says */
+SEC("tc") int gate(struct __sk_buff *skb)
+{
+    __u32 zero = 0;
+    __s32 *code = bpf_map_lookup_elem(&verdict, &zero);
+
+    return code ? *code : NETKIT_DROP;
+}
+
+/* writes down what it is shown, and leaves the packet to others */
+SEC("tc") int record(struct __sk_buff *skb)
+{
+    __u32 zero = 0;
+    struct seen *now = bpf_map_lookup_elem(&seen, &zero);
+
+    if (!now)
+        return NETKIT_DROP;
+    now->runs++;
+    now->len = skb->len;
+    now->pkt_type = skb->pkt_type;
+    now->mark = skb->mark;
+    now->priority = skb->priority;
+    now->protocol = bpf_ntohs(skb->protocol);
+    now->ingress_ifindex = skb->ingress_ifindex;
+    now->ifindex = skb->ifindex;
+    now->window = (long)skb->data_end - (long)skb->data;
+    bpf_skb_load_bytes(skb, 0, now->header, 14);
+    return NETKIT_NEXT;
+}
+
+SEC("tc") int set_marks(struct __sk_buff *skb)
+{
+    skb->mark = 0xabc;
+    skb->priority = 6;
+    return NETKIT_NEXT;
+}
+
+SEC("tc") int drop(struct __sk_buff *skb) { return NETKIT_DROP; }
+SEC("tc") int next(struct __sk_buff *skb) { return NETKIT_NEXT; }
+SEC("tc") int pass(struct __sk_buff *skb) { return NETKIT_PASS; }
+SEC("tc") int three(struct __sk_buff *skb) { return 3; }
+SEC("tc") int redirect(struct __sk_buff *skb) { return NETKIT_REDIRECT; }
+
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def lab(backend):
+    with nk.Lab(backend) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def programs():
+    return nk.compile(PROGRAMS, name="contract.c")
+
+
+@pytest.fixture
+def con(lab):
+    """A pod on a netkit pair, listening, with the host listening too."""
+    pod = lab.pod("con", device="netkit")
+    pod.listen(udp=PORT)
+    lab.host.listen(udp=PORT)
+    return pod
+
+
+@pytest.fixture
+def hst(con):
+    return con.pair.primary
+
+
+@pytest.fixture(params=["primary", "peer"])
+def way(request, lab, con):
+    """Both directions in turn: the hook that runs, who sends, from which device to which, and how."""
+    if request.param == "primary":
+        sender, to, tx, rx = lab.host, con.ip, con.pair.primary, con.pair.peer
+    else:
+        sender, to, tx, rx = con, con.gateway, con.pair.peer, con.pair.primary
+
+    def send(**options):
+        return sender.send(nk.IP(dst=to) / nk.UDP(dport=PORT) / PAYLOAD, **options)
+
+    policy = "policy" if request.param == "primary" else "peer_policy"
+    return SimpleNamespace(
+        at=request.param, sender=sender, to=to, tx=tx, rx=rx, send=send, policy=policy, pair=con.pair, pod=con
+    )
+
+
+class Moved:
+    """How much the counters of some devices moved since it was made."""
+
+    def __init__(self, *devices):
+        self.devices = devices
+        self.before = [device.stats for device in devices]
+
+    def __call__(self) -> list[dict[str, int]]:
+        out = []
+        for device, before in zip(self.devices, self.before, strict=True):
+            after = device.stats
+            out.append({n: getattr(after, n) - getattr(before, n) for n in before._fields
+                        if getattr(after, n) != getattr(before, n)})  # fmt: skip
+        return out
+
+
+@pytest.fixture
+def moved():
+    """``moved(device, …)`` starts counting; calling what it returns gives, for each device, what moved."""
+    return Moved
+
+
+def sent(packets: int = 1, length: int = SKB_LEN) -> dict[str, int]:
+    return {"tx_packets": packets, "tx_bytes": packets * length}
+
+
+def got(packets: int = 1, length: int = SKB_LEN) -> dict[str, int]:
+    return {"rx_packets": packets, "rx_bytes": packets * length}
+
+
+DROPPED = {"tx_dropped": 1}

@@ -1,0 +1,63 @@
+"""What the sending program sees of a drop (net/ipv4/udp.c, ping.c, net/packet/af_packet.c, 6.12).
+
+TCP's row, where send() succeeds and the segment is retried, needs a TCP endpoint, which only Linux has.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import netkit_edu as nk
+from tests.contract.conftest import PAYLOAD, PORT
+
+
+def frame(lab, con):
+    return nk.Ether(dst="00:00:00:00:00:00", src="00:00:00:00:00:00") / nk.IP(src=con.gateway, dst=con.ip) / nk.UDP(
+        dport=PORT) / PAYLOAD  # fmt: skip
+
+
+@pytest.fixture(params=["program", "policy"])
+def dropping(request, con, programs):
+    if request.param == "program":
+        con.pair.attach(programs["drop"], at="primary")
+    else:
+        con.pair.set_policy(policy="drop")
+    return con
+
+
+def test_a_udp_socket_is_not_told_of_a_drop(lab, dropping):
+    assert lab.host.send(nk.IP(dst=dropping.ip) / nk.UDP(dport=PORT) / PAYLOAD).sender_error is None
+
+
+def test_a_udp_socket_that_asked_is_told(lab, dropping):
+    journey = lab.host.send(nk.IP(dst=dropping.ip) / nk.UDP(dport=PORT) / PAYLOAD, recverr=True)
+    assert journey.sender_error == "ENOBUFS"
+
+
+@pytest.mark.parametrize("recverr", [False, True])
+def test_a_ping_socket_is_told_whether_it_asked_or_not(lab, dropping, recverr):
+    assert lab.host.ping(dropping, recverr=recverr).sender_error == "ENOBUFS"
+
+
+def test_a_packet_socket_is_told(lab, dropping):
+    assert lab.host.send(frame(lab, dropping), dev=dropping.pair.primary).sender_error == "ENOBUFS"
+
+
+def test_nobody_is_told_when_the_other_end_is_down(lab, con):
+    con.device.down()
+    assert lab.host.send(nk.IP(dst=con.ip) / nk.UDP(dport=PORT), recverr=True).sender_error is None
+    assert lab.host.send(frame(lab, con), dev=con.pair.primary).sender_error is None
+
+
+def test_nobody_is_told_of_a_redirect_that_leads_nowhere(lab, con, programs):
+    con.pair.attach(programs["redirect"], at="primary")
+    assert lab.host.send(nk.IP(dst=con.ip) / nk.UDP(dport=PORT), recverr=True).sender_error is None
+    assert lab.host.ping(con).sender_error is None
+    assert lab.host.send(frame(lab, con), dev=con.pair.primary).sender_error is None
+
+
+def test_a_sender_without_a_route_is_refused_before_any_device(lab, con):
+    lone = lab.node("lone")
+    journey = lone.send(nk.IP(dst=con.ip) / nk.UDP(dport=PORT))
+    assert journey.sender_error == "ENETUNREACH"
+    assert journey.fate.kind is nk.FateKind.NOT_SENT
