@@ -185,7 +185,10 @@ class Backend(Protocol):
 
     # sockets ------------------------------------------------------------------------------------------------------
     def listen(self, ns: int, *, udp: int) -> None:
-        """Open a UDP socket on this port that keeps what it receives; EADDRINUSE if there is one."""
+        """Open a UDP socket on this port that keeps what it receives; EADDRINUSE if there is one.
+
+        Port 0 stands for all ports: the namespace becomes a sink.
+        """
 
     def received(self, ns: int) -> list[Received]:
         """Return what the namespace's sockets have received so far, in order."""
@@ -195,6 +198,16 @@ class Backend(Protocol):
 
     def send_many(self, ns: int, request: SendRequest, n: int) -> Sequence[Journey]:
         """Send the same packet ``n`` times back to back before any softirq runs, then let all come to rest."""
+
+    # packet sockets that listen ------------------------------------------------------------------------------------
+    def capture_start(self, ns: int, ifindex: int) -> int:
+        """Listen on a device as tcpdump does; return a number for `captured` and `capture_stop`."""
+
+    def captured(self, number: int) -> Sequence[tuple[str, bytes]]:
+        """Return the frames seen so far: "out" or "in", and the bytes from the Ethernet header."""
+
+    def capture_stop(self, number: int) -> None:
+        """Stop listening; what was captured is gone."""
 
     def close(self) -> None:
         """Free everything this backend made; a second call does nothing."""

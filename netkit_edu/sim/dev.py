@@ -1,0 +1,261 @@
+"""The core between stack and drivers: transmit, the backlog, receive, up and down.
+
+Mirrors net/core/dev.c, net/sched/sch_generic.c and net/core/link_watch.c, Linux 6.12. `__dev_queue_xmit` brings a
+packet to a driver, `__netif_rx` is how a virtual driver gives it to a receiving device, and `process_backlog` is where
+it comes out again, in softirq.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import NamedTuple
+
+from netkit_edu.engine.skb import SkBuff
+from netkit_edu.journey import HopKind
+from netkit_edu.sim.cpu import Cpu, local_bh_enable, napi_complete, napi_schedule
+from netkit_edu.sim.netfilter import nf_hook_egress, nf_hook_ingress
+from netkit_edu.sim.skbuff import kfree_skb_reason
+from netkit_edu.uapi import IFF_UP, NetXmit
+
+NET_RX_SUCCESS, NET_RX_DROP = 0, 1
+XMIT_RECURSION_LIMIT = 8
+_DRIVER, _QUEUE = HopKind.DRIVER, HopKind.QUEUE
+_CN = NetXmit.CN
+
+PTYPES: dict[int, Callable[[SkBuff], None]] = {}  # dev_add_pack(): ethertype -> the protocol's receive function
+
+
+class Captured(NamedTuple):
+    """One frame that a tap saw: "out" or "in", and its bytes from the Ethernet header."""
+
+    direction: str
+    frame: bytes
+
+
+# counters -----------------------------------------------------------------------------------------------------------
+
+
+def dev_sw_netstats_tx_add(skb: SkBuff, dev, length: int) -> None:
+    """Count a packet of ``length`` bytes that ``dev`` transmitted."""
+    skb.trace.count(dev, "tx_packets", 1)
+    skb.trace.count(dev, "tx_bytes", length)
+
+
+def dev_sw_netstats_rx_add(skb: SkBuff, dev, length: int) -> None:
+    """Count a packet of ``length`` bytes that ``dev`` received."""
+    skb.trace.count(dev, "rx_packets", 1)
+    skb.trace.count(dev, "rx_bytes", length)
+
+
+def dev_core_stats_tx_dropped_inc(skb: SkBuff, dev) -> None:
+    """Count a packet that ``dev`` could not transmit."""
+    skb.trace.count(dev, "tx_dropped", 1)
+
+
+def dev_core_stats_rx_dropped_inc(skb: SkBuff, dev) -> None:
+    """Count a packet that was dropped on its way into ``dev``."""
+    skb.trace.count(dev, "rx_dropped", 1)
+
+
+# queueing disciplines -----------------------------------------------------------------------------------------------
+
+
+class Qdisc(NamedTuple):
+    """A queueing discipline; without ``enqueue`` the driver is called directly."""
+
+    id: str
+    enqueue: Callable[[SkBuff, object], int] | None = None
+
+
+def noop_enqueue(skb: SkBuff, dev) -> int:
+    """The qdisc of a device without carrier: drop, and tell the sender of congestion only (NET_XMIT_CN)."""
+    skb.trace.hop("noop_enqueue", dev, _QUEUE, "noop")
+    dev_core_stats_tx_dropped_inc(skb, dev)
+    kfree_skb_reason(skb, "QDISC_DROP", dev, "noop qdisc: the device has no carrier" if dev.up else "device is down")
+    return _CN
+
+
+def sch_direct_xmit(skb: SkBuff, dev) -> int:
+    """A real qdisc whose queue is empty lets the packet pass at once (TCQ_F_CAN_BYPASS); our drivers are never busy."""
+    skb.trace.hop("sch_direct_xmit", dev, _QUEUE, dev.qdisc.id)
+    dev_hard_start_xmit(skb, dev)
+    return NetXmit.SUCCESS
+
+
+NOOP = Qdisc("noop", noop_enqueue)
+NOQUEUE = Qdisc("noqueue")
+QDISCS = {"noqueue": NOQUEUE, **{name: Qdisc(name, sch_direct_xmit) for name in ("pfifo", "pfifo_fast", "fq_codel")}}
+
+
+# transmit -----------------------------------------------------------------------------------------------------------
+
+
+def __dev_queue_xmit(skb: SkBuff) -> int:
+    """Send a packet through ``skb->dev``: egress hooks, qdisc, driver.
+
+    Returns:
+        a NET_XMIT code, or a negative errno.
+    """
+    dev, trace = skb.dev, skb.trace
+    cpu = trace.cpu
+    trace.hop("__dev_queue_xmit", dev)
+    skb.mac_header = skb.data
+    cpu.bh_disabled += 1
+    skb.wire_len = len(skb)
+    nf_hook_egress(skb, dev)
+    q = dev.qdisc
+    if q.enqueue is not None:
+        rc = q.enqueue(skb, dev)
+    elif dev.flags & IFF_UP and cpu.xmit_recursion <= XMIT_RECURSION_LIMIT:
+        cpu.xmit_recursion += 1
+        rc = dev_hard_start_xmit(skb, dev)
+        cpu.xmit_recursion -= 1
+    else:
+        dev_core_stats_tx_dropped_inc(skb, dev)
+        kfree_skb_reason(skb, "DEV_READY", dev, "recursion limit reached" if dev.up else "device is down")
+        rc = -errno.ENETDOWN
+    local_bh_enable(cpu)
+    return rc
+
+
+def dev_hard_start_xmit(skb: SkBuff, dev) -> int:
+    """Let the taps see the packet, then call the driver."""
+    trace = skb.trace
+    trace.hop("dev_hard_start_xmit", dev)
+    if dev.taps:
+        dev_queue_xmit_nit(skb, dev)
+    ndo_start_xmit = dev.netdev_ops.ndo_start_xmit
+    trace.hop(ndo_start_xmit.__name__, dev, _DRIVER)
+    return ndo_start_xmit(skb, dev)
+
+
+def dev_queue_xmit_nit(skb: SkBuff, dev) -> None:
+    """Give a copy of a leaving frame to every packet socket that listens on the device."""
+    for tap in dev.taps:
+        tap.append(Captured("out", bytes(skb.buf[skb.mac_header :])))
+
+
+# from driver to stack: the backlog ----------------------------------------------------------------------------------
+
+
+def __netif_rx(skb: SkBuff) -> int:
+    """Queue a packet as received on ``skb->dev``; bottom halves are disabled. Returns NET_RX_SUCCESS or NET_RX_DROP."""
+    skb.trace.hop("__netif_rx", skb.dev)
+    return netif_rx_internal(skb)
+
+
+def netif_rx_internal(skb: SkBuff) -> int:
+    """Choose the CPU: without receive packet steering, this one."""
+    skb.trace.hop("netif_rx_internal", skb.dev)
+    return enqueue_to_backlog(skb, skb.trace.cpu)
+
+
+def enqueue_to_backlog(skb: SkBuff, cpu: Cpu) -> int:
+    """Put the packet at the end of the CPU's backlog and raise NET_RX; drop it if the backlog is full."""
+    dev = skb.dev
+    skb.trace.hop("enqueue_to_backlog", dev, _QUEUE, "per-CPU backlog")
+    if not dev.flags & IFF_UP:
+        dev_core_stats_rx_dropped_inc(skb, dev)
+        kfree_skb_reason(skb, "DEV_READY", dev)
+        return NET_RX_DROP
+    queue = cpu.input_pkt_queue
+    if len(queue) > dev.net.kernel.netdev_max_backlog:  # so one more than the limit fits
+        cpu.dropped += 1
+        dev_core_stats_rx_dropped_inc(skb, dev)
+        kfree_skb_reason(skb, "CPU_BACKLOG", dev)
+        return NET_RX_DROP
+    queue.append(skb)
+    napi_schedule(cpu, cpu.backlog)
+    return NET_RX_SUCCESS
+
+
+def process_backlog(cpu: Cpu, quota: int) -> int:
+    """Receive up to ``quota`` packets of the backlog; also those that the first ones put there meanwhile."""
+    cpu.step("process_backlog")
+    work = 0
+    while True:
+        queue = cpu.process_queue
+        while queue:
+            skb = queue.popleft()
+            cpu.take(skb)
+            __netif_receive_skb(skb)
+            work += 1
+            if work >= quota:
+                return work
+        if not cpu.input_pkt_queue:
+            napi_complete(cpu.backlog)
+            return work
+        cpu.process_queue, cpu.input_pkt_queue = cpu.input_pkt_queue, queue
+
+
+# receive ------------------------------------------------------------------------------------------------------------
+
+
+def __netif_receive_skb(skb: SkBuff) -> None:
+    """Receive one packet: what `__netif_receive_skb_core` finds for it takes it (__netif_receive_skb_one_core)."""
+    skb.trace.cpu.processed += 1
+    handler = __netif_receive_skb_core(skb)
+    if handler is not None:
+        handler(skb)
+
+
+def __netif_receive_skb_core(skb: SkBuff) -> Callable[[SkBuff], None] | None:
+    """Taps, ingress hooks, then the protocol's function, which is returned; None if the packet is gone."""
+    dev = skb.dev
+    skb.trace.hop("__netif_receive_skb_core", dev)
+    skb.network_header = skb.data
+    skb.skb_iif = dev.ifindex
+    if dev.taps:
+        for tap in dev.taps:
+            tap.append(Captured("in", bytes(skb.buf[skb.mac_header :])))
+    nf_hook_ingress(skb, dev)
+    handler = PTYPES.get(skb.protocol)
+    if handler is None:
+        dev_core_stats_rx_dropped_inc(skb, dev)
+        kfree_skb_reason(skb, "UNHANDLED_PROTO", dev)
+    return handler
+
+
+# up, down, carrier --------------------------------------------------------------------------------------------------
+
+
+def dev_open(dev) -> None:
+    """Set a device up; the driver may refuse by raising."""
+    if dev.up:
+        return
+    if dev.netdev_ops.ndo_open is not None:
+        dev.netdev_ops.ndo_open(dev)
+    dev.flags |= IFF_UP
+    dev_activate(dev)
+    dev.net.fib.device_up(dev)
+
+
+def dev_close(dev) -> None:
+    """Set a device down: its routes go, its own addresses stay."""
+    if not dev.up:
+        return
+    dev.flags &= ~IFF_UP
+    dev.qdisc = NOOP
+    if dev.netdev_ops.ndo_stop is not None:
+        dev.netdev_ops.ndo_stop(dev)
+    dev.net.fib.device_down(dev)
+
+
+def dev_activate(dev) -> None:
+    """Give the device its queueing discipline, once it is up and has a carrier."""
+    if dev.up and dev.carrier:
+        dev.qdisc = QDISCS[dev.default_qdisc]
+
+
+def netif_carrier_on(dev) -> None:
+    """The driver sees a carrier: packets may flow."""
+    dev.carrier = True
+    dev_activate(dev)
+
+
+def netif_carrier_off(dev) -> None:
+    """The driver lost the carrier: the noop qdisc takes over, and addresses learnt on the link are forgotten."""
+    dev.carrier = False
+    dev.qdisc = NOOP
+    dev.neighbours = {address: n for address, n in dev.neighbours.items() if n.permanent}

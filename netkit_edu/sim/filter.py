@@ -1,0 +1,48 @@
+"""Running a program on a packet, and the redirect it may ask for.
+
+Mirrors parts of net/core/filter.c and include/linux/filter.h, Linux 6.12.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from netkit_edu.engine.skb import SkBuff
+from netkit_edu.journey import FateKind, HopKind
+from netkit_edu.sim.skbuff import kfree_skb_reason
+from netkit_edu.uapi import Verdict
+
+_NAMES = {int(verdict): verdict.name for verdict in Verdict}
+_PROGRAM = HopKind.PROGRAM
+
+
+@dataclass(frozen=True, eq=False)
+class BpfProg:
+    """A loaded program: a kernel object with an ``id``; ``executable.run(skb, world)`` is what it does."""
+
+    id: int
+    name: str
+    executable: Any
+
+
+def bpf_prog_run(prog: BpfProg, skb: SkBuff, dev) -> int:
+    """Run a program on a packet that ``dev`` transmits; return its verdict as a signed number of 32 bits."""
+    kernel = dev.net.kernel
+    kernel.world.cpu = skb.trace.cpu.number
+    code = prog.executable.run(skb, kernel.world)
+    skb.trace.hop(
+        "bpf_prog_run", dev, _PROGRAM, _NAMES.get(code, str(code)), {"program": prog.name, "verdict": code}
+    )  # fmt: skip
+    return code
+
+
+def skb_do_redirect(skb: SkBuff, where) -> None:
+    """Send the packet where a program asked for, in the namespace of ``skb->dev``: the receiving end's.
+
+    The sender has been told of success already; where there is no such device, the packet is silently freed. A verdict
+    alone, without a helper that names a device, asks for device 0, which nowhere exists.
+    """
+    skb.trace.hop("skb_do_redirect", where)
+    skb.redirect = None
+    kfree_skb_reason(skb, "NOT_SPECIFIED", where, "redirect to no device", fate=FateKind.LOST)

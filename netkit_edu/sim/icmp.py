@@ -1,0 +1,142 @@
+"""ICMP: the kernel's own endpoint, which answers echo requests, and the errors it sends back.
+
+Mirrors net/ipv4/icmp.c and ping.c, Linux 6.12. What is sent in answer to a packet gets a journey of its own, among the
+``replies`` of the packet's.
+
+Deviation: errors are not rate-limited, for want of a clock that means anything.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from netkit_edu.errors import KernelError
+from netkit_edu.sim.checksum import csum_fold, ip_compute_csum
+from netkit_edu.sim.inet import IP_OFFSET, IPHDR_LEN, Iphdr, build_ip, ip_hdr
+from netkit_edu.sim.ip_output import ip_send_skb
+from netkit_edu.sim.route import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, ip_route_output_flow
+from netkit_edu.sim.skbuff import HOST, alloc_skb, kfree_skb_reason
+from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, parse_datagram
+from netkit_edu.uapi import IPPROTO_ICMP
+
+ICMP_ECHOREPLY, ICMP_DEST_UNREACH, ICMP_REDIRECT, ICMP_ECHO, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB = 0, 3, 5, 8, 11, 12
+ICMP_NET_UNREACH, ICMP_PROT_UNREACH, ICMP_PORT_UNREACH, ICMP_FRAG_NEEDED = 0, 2, 3, 4
+ICMP_EXC_TTL = 0
+ICMPHDR_LEN = 8  # bytes
+NR_ICMP_TYPES = 18
+
+_ERRORS = frozenset({ICMP_DEST_UNREACH, 4, ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB})
+_IPTOS_PREC_INTERNETCONTROL = 0xC0
+_QUOTE = 576 - IPHDR_LEN - ICMPHDR_LEN  # bytes of the offending packet that fit into the smallest MTU
+
+
+# a "ping" socket (SOCK_DGRAM, IPPROTO_ICMP) -------------------------------------------------------------------------
+
+
+def ping_v4_sendmsg(sk: Sock, trace, packet: bytes) -> int:
+    """Send an echo request, given from its IP header; returns 0 or a negative errno.
+
+    Unlike a UDP socket it reports a drop on the way out whether or not IP_RECVERR is set.
+    """
+    net = sk.net
+    trace.hop("ping_v4_sendmsg", net)
+    iph = parse_datagram(packet, IPPROTO_ICMP, "ping", ICMPHDR_LEN)
+    at = iph.ihl
+    if packet[at] != ICMP_ECHO or packet[at + 1]:
+        raise KernelError("EINVAL", hint="a ping socket sends echo requests only: send others with via='raw'")
+    if iph.saddr and not net.is_local(iph.saddr):
+        raise KernelError("EADDRNOTAVAIL", hint="a ping socket can only be bound to an address of its own namespace")
+    if len(packet) > 65535:
+        raise KernelError("EMSGSIZE")
+    rt = ip_route_output_flow(trace, net, iph.daddr, iph.saddr, oif=sk.bound_dev_if)
+    if rt.type is RTN_BROADCAST:
+        raise KernelError("EACCES", hint="only a socket with SO_BROADCAST may send to a broadcast address")
+    skb = ip_make_skb(sk, trace, rt, packet, iph)
+    _icmp_csum(skb.buf, skb.data + at)
+    net.ping_idents.add(int.from_bytes(packet[at + 4 : at + 6], "big"))
+    return ip_send_skb(net, skb)
+
+
+def ping_rcv(skb, iph: Iphdr) -> None:
+    """An echo reply: the ping socket with that identifier takes it."""
+    dev = skb.dev
+    skb.trace.hop("ping_rcv", dev)
+    at = skb.data
+    ident = skb.buf[at + 4] << 8 | skb.buf[at + 5]
+    if ident not in dev.net.ping_idents:
+        return kfree_skb_reason(skb, "NO_SOCKET", dev)
+    payload = bytes(skb.buf[at + ICMPHDR_LEN :])
+    deliver(skb, "ping_queue_rcv_skb", "echo reply", iph, payload=payload)
+
+
+# the kernel's endpoint ----------------------------------------------------------------------------------------------
+
+
+def icmp_rcv(skb, iph: Iphdr) -> None:
+    """An ICMP message for this host."""
+    dev = skb.dev
+    skb.trace.hop("icmp_rcv", dev)
+    message = skb.buf[skb.data :]
+    if len(message) < ICMPHDR_LEN:
+        return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
+    if csum_fold(message) != 0xFFFF:
+        return kfree_skb_reason(skb, "ICMP_CSUM", dev)
+    kind = message[0]
+    if kind > NR_ICMP_TYPES:
+        return kfree_skb_reason(skb, "UNHANDLED_PROTO", dev)
+    if kind == ICMP_ECHO:
+        icmp_echo(skb, iph)
+    elif kind == ICMP_ECHOREPLY:
+        ping_rcv(skb, iph)
+    elif kind in _ERRORS:
+        deliver(skb, "icmp_unreach", f"type {kind} code {message[1]}", iph)
+    else:
+        deliver(skb, "icmp_discard", f"type {kind}", iph)
+
+
+def icmp_echo(skb, iph: Iphdr) -> None:
+    """An echo request: answer it, unless it was for everyone (net.ipv4.icmp_echo_ignore_broadcasts)."""
+    if skb.dst.type in (RTN_BROADCAST, RTN_MULTICAST):
+        return kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "echo requests to a broadcast address are ignored")
+    deliver(skb, "icmp_echo", "echo request", iph)
+    reply = skb.buf[skb.data :]
+    reply[0] = ICMP_ECHOREPLY
+    icmp_reply(skb, reply, iph.saddr, iph.daddr, iph.tos)
+
+
+def icmp_send(skb_in, kind: int, code: int, info: int = 0) -> None:
+    """Tell the sender of ``skb_in`` what became of it (__icmp_send); not for an error or a broadcast."""
+    iph = ip_hdr(skb_in.buf, skb_in.network_header)
+    rt = skb_in.dst
+    if rt is None or skb_in.pkt_type != HOST or rt.type in (RTN_BROADCAST, RTN_MULTICAST):
+        return
+    if iph.frag_off & IP_OFFSET or not iph.saddr:
+        return
+    quote = bytes(skb_in.buf[skb_in.network_header :])
+    if iph.protocol == IPPROTO_ICMP and (len(quote) <= iph.ihl or quote[iph.ihl] in _ERRORS):
+        return
+    message = bytearray(struct.pack("!BBHI", kind, code, 0, info)) + quote[:_QUOTE]
+    saddr = iph.daddr if rt.type is RTN_LOCAL else 0
+    icmp_reply(skb_in, message, iph.saddr, saddr, iph.tos & 0x1E | _IPTOS_PREC_INTERNETCONTROL)
+
+
+def icmp_reply(skb_in, message: bytearray, daddr: int, saddr: int, tos: int) -> None:
+    """Send an ICMP message in answer to ``skb_in``; without a way back, nothing is sent."""
+    net = skb_in.dev.net
+    trace = skb_in.trace.answer()
+    trace.hop("icmp_reply", net)
+    try:
+        rt = ip_route_output_flow(trace, net, daddr, saddr)
+    except KernelError:
+        skb_in.trace.replies.pop()
+        return
+    _icmp_csum(message, 0)
+    skb = alloc_skb(trace, build_ip(IPPROTO_ICMP, rt.saddr, daddr, message, tos=tos, id=net.next_ip_id()))
+    skb.transport_header = skb.data + IPHDR_LEN
+    skb.sk, skb.dst = net.icmp_sk, rt
+    ip_send_skb(net, skb)
+
+
+def _icmp_csum(buf: bytearray, at: int) -> None:
+    buf[at + 2 : at + 4] = b"\0\0"
+    buf[at + 2 : at + 4] = ip_compute_csum(buf[at:]).to_bytes(2, "big")

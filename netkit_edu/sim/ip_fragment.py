@@ -1,0 +1,92 @@
+"""Putting fragments together again.
+
+Mirrors net/ipv4/ip_fragment.c and inet_fragment.c, Linux 6.12. What is still incomplete when everything has come to
+rest is thrown away, as Linux does after 30 seconds: nothing more can arrive.
+"""
+
+from __future__ import annotations
+
+from netkit_edu.engine.skb import SkBuff
+from netkit_edu.sim.inet import IP_MF, IP_OFFSET, Iphdr, ip_send_check
+from netkit_edu.sim.skbuff import alloc_skb, kfree_skb_reason
+
+MAX_DATAGRAM = 65535  # bytes
+
+
+class FragQueue:
+    """The fragments of one datagram so far: data by offset in bytes, and its whole length once the last one came."""
+
+    def __init__(self):
+        self.parts: dict[int, bytes] = {}
+        self.skbs: list[SkBuff] = []
+        self.header = b""
+        self.total = -1
+
+    def complete(self) -> bytes | None:
+        """Return the datagram's data if nothing is missing."""
+        if self.total < 0 or 0 not in self.parts:
+            return None
+        data = b""
+        for offset in sorted(self.parts):
+            if offset != len(data):
+                return None
+            data += self.parts[offset]
+        return data if len(data) == self.total else None
+
+
+def ip_defrag(skb: SkBuff, iph: Iphdr) -> SkBuff | None:
+    """Add a fragment; return the whole packet if this was the last missing one, else None."""
+    net = skb.dev.net
+    skb.trace.hop("ip_defrag", skb.dev)
+    key = (iph.id, iph.saddr, iph.daddr, iph.protocol)
+    queue = net.fragments.setdefault(key, FragQueue())
+    if not _ip_frag_queue(queue, skb, iph):
+        kfree_skb_reason(skb, "IP_INHDR", skb.dev, "a fragment that does not fit the others")
+        return None
+    data = queue.complete()
+    if data is None:
+        return None
+    del net.fragments[key]
+    return _ip_frag_reasm(queue, skb, data)
+
+
+def _ip_frag_queue(queue: FragQueue, skb: SkBuff, iph: Iphdr) -> bool:
+    """Keep one fragment; False for an overlap, a duplicate or an impossible place."""
+    data = bytes(skb.buf[skb.transport_header :])
+    offset = (iph.frag_off & IP_OFFSET) * 8
+    end = offset + len(data)
+    more = iph.frag_off & IP_MF
+    if end + iph.ihl > MAX_DATAGRAM or (more and len(data) % 8):
+        return False
+    if any(offset < at + len(part) and at < end for at, part in queue.parts.items()) or offset in queue.parts:
+        return False
+    if not more:
+        if queue.total >= 0:
+            return False
+        queue.total = end
+    if offset == 0:
+        queue.header = bytes(skb.buf[skb.network_header : skb.transport_header])
+    queue.parts[offset] = data
+    queue.skbs.append(skb)
+    return True
+
+
+def _ip_frag_reasm(queue: FragQueue, last: SkBuff, data: bytes) -> SkBuff:
+    """Build the whole packet with the metadata of the fragment that completed it."""
+    whole = alloc_skb(last.trace, queue.header + data, protocol=last.protocol)
+    whole.dev, whole.dst, whole.skb_iif, whole.mark = last.dev, last.dst, last.skb_iif, last.mark
+    whole.pkt_type, whole.priority = last.pkt_type, last.priority
+    start = whole.network_header = whole.data
+    whole.transport_header = start + len(queue.header)
+    whole.buf[start + 2 : start + 4] = len(whole).to_bytes(2, "big")
+    whole.buf[start + 6 : start + 8] = b"\0\0"
+    ip_send_check(whole.buf, start, len(queue.header))
+    return whole
+
+
+def ip_expire(net) -> None:
+    """Throw away what is incomplete."""
+    for queue in net.fragments.values():
+        for skb in queue.skbs:
+            kfree_skb_reason(skb, "FRAG_REASM_TIMEOUT", skb.dev)
+    net.fragments.clear()

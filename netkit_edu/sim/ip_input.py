@@ -1,0 +1,183 @@
+"""The way into the IP layer: receive, decide, deliver here or forward.
+
+Mirrors net/ipv4/ip_input.c and ip_forward.c, Linux 6.12.
+"""
+
+from __future__ import annotations
+
+from netkit_edu.engine.skb import SkBuff
+from netkit_edu.sim.checksum import csum_fold
+from netkit_edu.sim.dev import PTYPES
+from netkit_edu.sim.icmp import (
+    ICMP_DEST_UNREACH,
+    ICMP_EXC_TTL,
+    ICMP_FRAG_NEEDED,
+    ICMP_NET_UNREACH,
+    ICMP_PROT_UNREACH,
+    ICMP_TIME_EXCEEDED,
+    icmp_rcv,
+    icmp_send,
+)
+from netkit_edu.sim.inet import IP_DF, IPHDR_LEN, Iphdr, ip_decrease_ttl, ip_hdr
+from netkit_edu.sim.ip_fragment import ip_defrag
+from netkit_edu.sim.ip_output import ip_output
+from netkit_edu.sim.netfilter import FORWARD, LOCAL_IN, PREROUTING, nf_hook
+from netkit_edu.sim.route import RTN_UNICAST, RTN_UNREACHABLE, ip_route_input_noref
+from netkit_edu.sim.skbuff import HOST, OTHERHOST, kfree_skb_reason, skb_orphan
+from netkit_edu.sim.udp import udp_rcv
+from netkit_edu.uapi import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+
+_PRIORITY_OF_TOS = (0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4)  # ip_tos2prio[]
+
+
+def ip_rcv(skb: SkBuff) -> None:
+    """The function that IP registers with the core for its ethertype."""
+    skb.trace.hop("ip_rcv", skb.dev)
+    iph = ip_rcv_core(skb)
+    if iph is not None:
+        nf_hook(skb, PREROUTING, skb.dev)
+        ip_rcv_finish(skb, iph)
+
+
+def ip_rcv_core(skb: SkBuff) -> Iphdr | None:
+    """Check the header; orphan the packet: from here on its sender's socket no longer feels it. None if dropped."""
+    dev = skb.dev
+    skb.trace.hop("ip_rcv_core", dev)
+    if skb.pkt_type == OTHERHOST:
+        return kfree_skb_reason(skb, "OTHERHOST", dev)
+    buf, start, length = skb.buf, skb.data, len(skb)
+    if length < IPHDR_LEN:
+        return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
+    iph = ip_hdr(buf, start)
+    if iph.version != 4 or iph.ihl < IPHDR_LEN or iph.ihl > length:
+        return kfree_skb_reason(skb, "IP_INHDR", dev)
+    if csum_fold(buf[start : start + iph.ihl]) != 0xFFFF:
+        return kfree_skb_reason(skb, "IP_CSUM", dev)
+    if length < iph.tot_len:
+        return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
+    if iph.tot_len < iph.ihl:
+        return kfree_skb_reason(skb, "IP_INHDR", dev)
+    if length > iph.tot_len:  # padding of the link
+        del buf[start + iph.tot_len :]
+    skb.transport_header = start + iph.ihl
+    skb_orphan(skb, dev)
+    return iph
+
+
+def ip_rcv_finish(skb: SkBuff, iph: Iphdr) -> None:
+    """Decide and go on."""
+    if ip_rcv_finish_core(skb, iph):
+        dst_input(skb, iph)
+
+
+def ip_rcv_finish_core(skb: SkBuff, iph: Iphdr) -> bool:
+    """Give the packet a route unless it has one already (loopback); False if it was dropped."""
+    skb.trace.hop("ip_rcv_finish_core", skb.dev)
+    if skb.dst is None:
+        refused = ip_route_input_noref(skb, iph.daddr, iph.saddr)
+        if refused:
+            kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, refused)
+            return False
+    return True
+
+
+def dst_input(skb: SkBuff, iph: Iphdr) -> None:
+    """Go the way that was decided: here, onward, or nowhere."""
+    kind = skb.dst.type
+    if kind is RTN_UNICAST:
+        ip_forward(skb, iph)
+    elif kind is RTN_UNREACHABLE:
+        ip_error(skb)
+    else:
+        ip_local_deliver(skb, iph)
+
+
+def ip_error(skb: SkBuff) -> None:
+    """There is no way: a router says so to the sender, a host just drops what is not for it (net/ipv4/route.c)."""
+    dev = skb.dev
+    skb.trace.hop("ip_error", dev)
+    if dev.net.ip_forward:
+        icmp_send(skb, ICMP_DEST_UNREACH, ICMP_NET_UNREACH)
+        kfree_skb_reason(skb, "IP_INNOROUTES", dev)
+    else:
+        kfree_skb_reason(skb, "IP_INADDRERRORS", dev)
+
+
+# for us -------------------------------------------------------------------------------------------------------------
+
+
+def ip_local_deliver(skb: SkBuff, iph: Iphdr) -> None:
+    """The packet is for this host: put fragments together, pass LOCAL_IN, find its protocol."""
+    dev = skb.dev
+    skb.trace.hop("ip_local_deliver", dev)
+    if iph.is_fragment:
+        skb = ip_defrag(skb, iph)
+        if skb is None:
+            return
+        iph = ip_hdr(skb.buf, skb.network_header)
+    nf_hook(skb, LOCAL_IN, dev)
+    ip_local_deliver_finish(skb, iph)
+
+
+def ip_local_deliver_finish(skb: SkBuff, iph: Iphdr) -> None:
+    """Hand the packet to its protocol's function, or tell the sender that there is none."""
+    skb.pull(iph.ihl)
+    handler = INET_PROTOS.get(iph.protocol)
+    if handler is None:
+        icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PROT_UNREACH)
+        kfree_skb_reason(skb, "IP_NOPROTO", skb.dev)
+    else:
+        handler(skb, iph)
+
+
+# onward -------------------------------------------------------------------------------------------------------------
+
+
+def ip_forward(skb: SkBuff, iph: Iphdr) -> None:
+    """Send on a packet that is not for us: TTL, MTU, FORWARD."""
+    dev = skb.dev
+    skb.trace.hop("ip_forward", dev)
+    if skb.pkt_type != HOST or skb.sk is not None:
+        return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "not addressed to this router")
+    if iph.ttl <= 1:
+        icmp_send(skb, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL)
+        return kfree_skb_reason(skb, "IP_INHDR", dev, "TTL exceeded")
+    rt = skb.dst
+    if iph.frag_off & IP_DF and len(skb) > rt.dev.mtu:
+        icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, rt.dev.mtu)
+        return kfree_skb_reason(skb, "PKT_TOO_BIG", dev)
+    ip_decrease_ttl(skb.buf, skb.data)
+    skb.priority = _PRIORITY_OF_TOS[iph.tos >> 1 & 15]
+    nf_hook(skb, FORWARD, dev)
+    ip_forward_finish(skb)
+
+
+def ip_forward_finish(skb: SkBuff) -> None:
+    """Go out (dst_output)."""
+    skb.trace.hop("ip_forward_finish", skb.dev)
+    ip_output(skb)
+
+
+# what has no endpoint here ------------------------------------------------------------------------------------------
+
+
+def tcp_v4_rcv(skb: SkBuff, iph: Iphdr) -> None:
+    """TCP has no endpoints in this stack: every port is closed, and silently so."""
+    skb.trace.hop("tcp_v4_rcv", skb.dev)
+    kfree_skb_reason(skb, "NO_SOCKET", skb.dev)
+
+
+def ipv6_rcv(skb: SkBuff) -> None:
+    """IPv6 is switched off on every device (net.ipv6.conf.all.disable_ipv6 = 1)."""
+    skb.trace.hop("ipv6_rcv", skb.dev)
+    kfree_skb_reason(skb, "IPV6DISABLED", skb.dev)
+
+
+def arp_rcv(skb: SkBuff) -> None:
+    """ARP is not spoken here: neighbours are permanent or not needed."""
+    skb.trace.hop("arp_rcv", skb.dev)
+    kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "this stack speaks no ARP")
+
+
+INET_PROTOS = {IPPROTO_ICMP: icmp_rcv, IPPROTO_UDP: udp_rcv, IPPROTO_TCP: tcp_v4_rcv}
+PTYPES.update({ETH_P_IP: ip_rcv, ETH_P_IPV6: ipv6_rcv, ETH_P_ARP: arp_rcv})

@@ -1,0 +1,122 @@
+"""The machine: its CPUs, its namespaces, what is loaded into it, and how a system call runs to its end.
+
+One `Kernel` is the state that Linux keeps in global variables. A namespace behind a `Nic`'s wire stands for another
+machine; its frames are handled once everything here has come to rest, as interrupts are that come later. It uses the
+same CPUs, which nobody can tell, since they are idle by then.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from netkit_edu.backend import SendRequest
+from netkit_edu.engine.world import World
+from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.journey import FateKind
+from netkit_edu.sim import ip_input  # noqa: F401  registers IP with the core
+from netkit_edu.sim.cpu import Cpu, irq_exit, local_bh_disable, local_bh_enable
+from netkit_edu.sim.dev import process_backlog
+from netkit_edu.sim.icmp import ping_v4_sendmsg
+from netkit_edu.sim.ip_fragment import ip_expire
+from netkit_edu.sim.netdevice import nic_interrupt
+from netkit_edu.sim.netns import Netns
+from netkit_edu.sim.raw import packet_snd, raw_sendmsg
+from netkit_edu.sim.sock import Sock
+from netkit_edu.sim.trace import Trace
+from netkit_edu.sim.udp import udp_sendmsg
+from netkit_edu.uapi import errno_name
+
+SENDMSG = {"udp": udp_sendmsg, "icmp": ping_v4_sendmsg, "raw": raw_sendmsg, "packet": packet_snd}
+
+
+class Kernel:
+    """A Linux with ``cpus`` CPUs and a backlog of ``backlog`` packets on each (net.core.netdev_max_backlog)."""
+
+    def __init__(self, cpus: int, backlog: int):
+        self.cpus = [Cpu(number, process_backlog) for number in range(cpus)]
+        self.netdev_max_backlog = backlog
+        self.namespaces: dict[int, Netns] = {}
+        self.interrupts: deque = deque()
+        self.world = World()
+        self._last_ns = 0
+        self._last_mac = 0
+
+    def new_netns(self, name: str) -> Netns:
+        """Make a namespace."""
+        self._last_ns += 1
+        net = self.namespaces[self._last_ns] = Netns(self, self._last_ns, name)
+        return net
+
+    def eth_random_addr(self) -> bytes:
+        """Return a locally administered address; "random" as the kernel calls it, but the same in every run."""
+        self._last_mac += 1
+        return b"\x02\x00\x00" + self._last_mac.to_bytes(3, "big")
+
+    def send(self, net: Netns, request: SendRequest, n: int = 1) -> list[Trace]:
+        """Send the same packet ``n`` times, let everything come to rest, return the records.
+
+        Several packets leave back to back with softirqs disabled, as from a sender that runs in softirq itself: the
+        backlog fills before anyone empties it. A program's fault, or any other error, leaves the machine at rest too.
+        """
+        sendmsg = SENDMSG.get(request.via)
+        if sendmsg is None:
+            raise UsageError(f"no socket called {request.via!r}; there are {', '.join(SENDMSG)}")
+        if request.gso_size:
+            raise UsageError("the simulator sends no GSO packets: leave gso_size at 0")
+        if not 0 <= request.cpu < len(self.cpus):
+            raise UsageError(f"no CPU {request.cpu}: this machine has {len(self.cpus)}, counted from 0")
+        cpu = self.cpus[request.cpu]
+        try:
+            if n > 1:
+                local_bh_disable(cpu)
+            traces = [self._sendmsg(sendmsg, net, request, cpu) for _ in range(n)]
+            if n > 1:
+                local_bh_enable(cpu)
+            self.settle()
+        except BaseException:
+            self.reset()
+            raise
+        finally:
+            net.ping_idents.clear()
+        return traces
+
+    def _sendmsg(self, sendmsg, net: Netns, request: SendRequest, cpu: Cpu) -> Trace:
+        """One system call of the sender."""
+        trace = Trace(cpu, request.packet, request.label)
+        sk = Sock(
+            net,
+            mark=request.mark,
+            priority=request.priority,
+            recverr=request.recverr,
+            bound_dev_if=request.ifindex,
+        )
+        try:
+            err = sendmsg(sk, trace, request.packet)
+        except KernelError as refused:
+            trace.sender_error = refused.name
+            trace.end(FateKind.NOT_SENT, net, refused.name)
+        else:
+            trace.sender_error = errno_name(err) if err else None
+        return trace
+
+    def settle(self) -> None:
+        """Take the interrupts of the cards until none is left; what is incomplete then never will be."""
+        while self.interrupts:
+            cpu = self.cpus[0]
+            nic_interrupt(cpu, self.interrupts.popleft())
+            irq_exit(cpu)
+        for net in self.namespaces.values():
+            if net.fragments:
+                ip_expire(net)
+
+    def reset(self) -> None:
+        """Throw away everything in flight."""
+        self.interrupts.clear()
+        for cpu in self.cpus:
+            cpu.reset()
+        for net in self.namespaces.values():
+            net.fragments.clear()
+            for dev in net.devices.values():
+                if dev.kind == "nic":
+                    dev.priv.ring.clear()
+                    dev.priv.napi.scheduled = False

@@ -1,0 +1,75 @@
+"""Raw sockets: whole IP packets (IP_HDRINCL) and whole frames (AF_PACKET).
+
+Mirrors net/ipv4/raw.c and net/packet/af_packet.c, Linux 6.12.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from netkit_edu.errors import KernelError
+from netkit_edu.sim.dev import __dev_queue_xmit as dev_queue_xmit
+from netkit_edu.sim.inet import IPHDR_LEN, ip_send_check
+from netkit_edu.sim.ip_output import ip_output, net_xmit_errno
+from netkit_edu.sim.netfilter import LOCAL_OUT, nf_hook
+from netkit_edu.sim.route import ip_route_output_flow
+from netkit_edu.sim.skbuff import alloc_skb
+from netkit_edu.sim.sock import Sock
+from netkit_edu.uapi import ETH_HLEN, ETH_P_IP
+
+
+def raw_sendmsg(sk: Sock, trace, packet: bytes) -> int:
+    """Send a packet whose IP header the caller wrote; returns 0 or a negative errno."""
+    net = sk.net
+    trace.hop("raw_sendmsg", net)
+    if len(packet) < IPHDR_LEN or (packet[0] & 15) * 4 > len(packet):
+        raise KernelError("EINVAL", hint="a raw socket sends whole IPv4 packets: 20 bytes of header at least")
+    daddr = int.from_bytes(packet[16:20], "big")
+    rt = ip_route_output_flow(trace, net, daddr, oif=sk.bound_dev_if, anysrc=True)
+    return raw_send_hdrinc(sk, trace, packet, rt)
+
+
+def raw_send_hdrinc(sk: Sock, trace, packet: bytes, rt) -> int:
+    """Write what the kernel always writes: length and checksum, and source address and id where they are 0."""
+    if len(packet) > rt.dev.mtu:
+        raise KernelError("EMSGSIZE", hint="a raw socket does not cut packets: keep them within the device's MTU")
+    skb = alloc_skb(trace, packet, protocol=ETH_P_IP)
+    buf, at = skb.buf, skb.data
+    ihl = (buf[at] & 15) * 4
+    skb.network_header, skb.transport_header = at, at + ihl
+    skb.sk, skb.dst, skb.dev = sk, rt, rt.dev
+    skb.mark, skb.priority = sk.mark, sk.priority
+    if ihl >= IPHDR_LEN:
+        if not any(buf[at + 12 : at + 16]):
+            buf[at + 12 : at + 16] = rt.saddr.to_bytes(4, "big")
+        buf[at + 2 : at + 4] = len(packet).to_bytes(2, "big")
+        if not any(buf[at + 4 : at + 6]):
+            buf[at + 4 : at + 6] = sk.net.next_ip_id().to_bytes(2, "big")
+        ip_send_check(buf, at, ihl)
+    trace.packet = skb.bytes
+    nf_hook(skb, LOCAL_OUT, sk.net)
+    err = net_xmit_errno(ip_output(skb))
+    return 0 if err == -errno.ENOBUFS and not sk.recverr else err
+
+
+def packet_snd(sk: Sock, trace, frame: bytes) -> int:
+    """Send a frame, Ethernet header included, straight through the device; returns 0 or a negative errno.
+
+    The socket's protocol, which becomes ``skb->protocol``, is the frame's ethertype.
+    """
+    net = sk.net
+    dev = net.devices.get(sk.bound_dev_if)
+    if dev is None:
+        raise KernelError("ENXIO", hint="a packet socket sends through one device: name it")
+    trace.hop("packet_snd", dev)
+    if not dev.up:
+        raise KernelError("ENETDOWN")
+    if len(frame) > dev.mtu + ETH_HLEN:
+        raise KernelError("EMSGSIZE")
+    if len(frame) < ETH_HLEN:
+        raise KernelError("EINVAL", hint="a frame starts with a 14-byte Ethernet header")
+    skb = alloc_skb(trace, frame, protocol=int.from_bytes(frame[12:14], "big"))
+    skb.dev, skb.sk = dev, sk
+    skb.mark, skb.priority = sk.mark, sk.priority
+    skb.network_header = skb.transport_header = skb.data + ETH_HLEN
+    return net_xmit_errno(dev_queue_xmit(skb))

@@ -1,0 +1,117 @@
+"""Making, finding and deleting devices.
+
+Mirrors net/core/rtnetlink.c and the registration part of net/core/dev.c, Linux 6.12.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.sim import dev as core
+from netkit_edu.sim.netdevice import NetDevice, is_valid_ether_addr
+
+IFNAMSIZ = 16  # bytes, with the terminating zero
+ETH_ALEN = 6
+
+
+@dataclass(frozen=True)
+class LinkAttrs:
+    """The ordinary attributes of one new device (IFLA_*); None or 0 or "" where the message has none."""
+
+    net: object
+    name: str = ""
+    mtu: int | None = None
+    mac: bytes | None = None
+    ifindex: int = 0
+    qdisc: str = ""
+
+    def inherited(self) -> LinkAttrs:
+        """What the other end takes over where the message does not mention it: everything but the name."""
+        return replace(self, name="", ifindex=0)
+
+
+def parse_mac(text: str) -> bytes:
+    """Return the bytes of "02:00:00:00:00:01"; UsageError unless it is hexadecimal bytes with colons."""
+    try:
+        return bytes(int(part, 16) for part in text.split(":"))
+    except ValueError:
+        raise UsageError(f"{text!r} is not a MAC address, such as '02:00:00:00:00:01'") from None
+
+
+def validate_address(tb: LinkAttrs) -> None:
+    """What a driver checks of a MAC address before creating a device with it."""
+    if tb.mac is None:
+        return
+    if len(tb.mac) != ETH_ALEN:
+        raise KernelError("EINVAL")
+    if not is_valid_ether_addr(tb.mac):
+        raise KernelError("EADDRNOTAVAIL")
+
+
+def rtnl_create_link(dev: NetDevice, tb: LinkAttrs) -> None:
+    """Give a new device what the message asks for; it has no name and no place yet."""
+    if tb.mtu is not None:
+        dev_validate_mtu(dev, tb.mtu)
+        dev.mtu = tb.mtu
+    if tb.mac is not None:
+        dev.dev_addr = tb.mac
+    if tb.qdisc:
+        if tb.qdisc not in core.QDISCS:
+            raise UsageError(f"no qdisc {tb.qdisc!r}; there are {', '.join(core.QDISCS)}")
+        dev.default_qdisc = tb.qdisc
+
+
+def dev_validate_mtu(dev: NetDevice, mtu: int) -> None:
+    """An MTU within the device's limits, in bytes."""
+    if mtu < 0 or mtu < dev.min_mtu:
+        raise KernelError("EINVAL", "mtu less than device minimum")
+    if dev.max_mtu and mtu > dev.max_mtu:
+        raise KernelError("EINVAL", "mtu greater than device maximum")
+
+
+def dev_valid_name(name: str) -> bool:
+    """True for a name Linux takes: 1 to 15 bytes, no slash, colon or white space, neither "." nor ".."."""
+    return (
+        0 < len(name.encode()) < IFNAMSIZ
+        and name not in (".", "..")
+        and not any(c in "/:" or c.isspace() for c in name)
+    )
+
+
+def dev_get_valid_name(net, name: str) -> str:
+    """Return the name a new device gets; a pattern such as "nk%d" takes the first number that is free."""
+    if not dev_valid_name(name):
+        raise KernelError("EINVAL", f"{name!r} is not a valid interface name")
+    taken = {dev.name for dev in net.devices.values()}
+    if "%d" in name:
+        return next(n for i in range(len(taken) + 1) if (n := name.replace("%d", str(i), 1)) not in taken)
+    if name in taken:
+        raise KernelError("EEXIST")
+    return name
+
+
+def register_netdevice(dev: NetDevice, net, name: str, ifindex: int = 0) -> None:
+    """Give the device a name and a number in ``net``; EEXIST for a name, EBUSY for a number that is taken."""
+    name = dev_get_valid_name(net, name)
+    if ifindex < 0:
+        raise KernelError("EINVAL")
+    if ifindex in net.devices:
+        raise KernelError("EBUSY")
+    dev.ifindex = ifindex or net.dev_new_index()
+    net.devices[dev.ifindex] = dev
+    dev.rename(net, name)
+
+
+def unregister_netdevice(dev: NetDevice) -> None:
+    """Take a device out of its namespace, with its addresses and routes."""
+    core.dev_close(dev)
+    net = dev.net
+    net.fib.remove(lambda route: route.dev is dev)
+    net.local_addresses -= {address for address, _ in dev.addresses}
+    net.local_addresses |= {address for d in net.devices.values() if d is not dev for address, _ in d.addresses}
+    dev.addresses.clear()
+    dev.neighbours.clear()
+    net.devices.pop(dev.ifindex, None)
+    if dev.netdev_ops.ndo_uninit is not None:
+        dev.netdev_ops.ndo_uninit(dev)

@@ -1,0 +1,101 @@
+"""UDP: from a socket to the IP layer, and back.
+
+Mirrors net/ipv4/udp.c, Linux 6.12. A socket's datagram leaves with its checksum half done (CHECKSUM_PARTIAL): all
+virtual devices promise to finish it, and never do, since no wire is crossed. Its receiver then has nothing to verify.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from netkit_edu.errors import KernelError
+from netkit_edu.sim.checksum import csum_fold, ip_compute_csum, pseudo_header
+from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, icmp_send
+from netkit_edu.sim.inet import Iphdr
+from netkit_edu.sim.ip_output import ip_send_skb
+from netkit_edu.sim.route import RTN_BROADCAST, ip_route_output_flow
+from netkit_edu.sim.skbuff import CHECKSUM_PARTIAL, kfree_skb_reason
+from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, parse_datagram
+from netkit_edu.uapi import IPPROTO_UDP
+
+UDPHDR_LEN = 8  # bytes
+MAX_PACKET = 65535  # bytes, IP header included
+
+
+def udp_sendmsg(sk: Sock, trace, packet: bytes) -> int:
+    """Send a datagram, given from its IP header; returns 0 or a negative errno, raises KernelError before it exists.
+
+    The headers' lengths, the checksums and what is 0 where it cannot be are the socket's to fill in.
+    """
+    net = sk.net
+    trace.hop("udp_sendmsg", net)
+    iph = parse_datagram(packet, IPPROTO_UDP, "UDP", UDPHDR_LEN)
+    if iph.saddr and not net.is_local(iph.saddr):
+        raise KernelError("EADDRNOTAVAIL", hint="a UDP socket can only be bound to an address of its own namespace")
+    if len(packet) > MAX_PACKET:
+        raise KernelError("EMSGSIZE")
+    rt = ip_route_output_flow(trace, net, iph.daddr, iph.saddr, oif=sk.bound_dev_if)
+    if rt.type is RTN_BROADCAST:
+        raise KernelError("EACCES", hint="only a socket with SO_BROADCAST may send to a broadcast address")
+    return udp_send_skb(sk, ip_make_skb(sk, trace, rt, packet, iph), iph.ihl)
+
+
+def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
+    """Fill in the UDP header and send; a drop on the way out is only told to a socket with IP_RECVERR."""
+    buf, start = skb.buf, skb.data + ihl
+    ulen = len(buf) - start
+    buf[start + 4 : start + 6] = ulen.to_bytes(2, "big")
+    saddr, daddr = (
+        int.from_bytes(buf[skb.data + 12 : skb.data + 16], "big"),
+        int.from_bytes(buf[skb.data + 16 : skb.data + 20], "big"),
+    )
+    pseudo = pseudo_header(saddr, daddr, IPPROTO_UDP, ulen)
+    if len(skb) <= skb.dst.dev.mtu:
+        skb.ip_summed, skb.csum_start, skb.csum_offset = CHECKSUM_PARTIAL, start, 6
+        buf[start + 6 : start + 8] = csum_fold(b"", pseudo).to_bytes(2, "big")
+    else:
+        buf[start + 6 : start + 8] = b"\0\0"
+        buf[start + 6 : start + 8] = (ip_compute_csum(buf[start:], pseudo) or 0xFFFF).to_bytes(2, "big")
+    err = ip_send_skb(sk.net, skb)
+    return 0 if err == -errno.ENOBUFS and not sk.recverr else err
+
+
+def udp_rcv(skb, iph: Iphdr) -> None:
+    """A datagram for this host: find its socket, or tell the sender that the port is closed."""
+    dev = skb.dev
+    skb.trace.hop("udp_rcv", dev)
+    buf, start = skb.buf, skb.data
+    have = len(buf) - start
+    ulen = buf[start + 4] << 8 | buf[start + 5] if have >= UDPHDR_LEN else 0
+    if ulen < UDPHDR_LEN or ulen > have:
+        return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
+    if ulen < have:
+        del buf[start + ulen :]
+    dport = buf[start + 2] << 8 | buf[start + 3]
+    net = dev.net
+    if dport in net.udp_ports or net.udp_sink:
+        return udp_queue_rcv_one_skb(skb, iph, dport)
+    if not udp_checksum_ok(skb, iph):
+        return kfree_skb_reason(skb, "UDP_CSUM", dev)
+    icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH)
+    kfree_skb_reason(skb, "NO_SOCKET", dev)
+
+
+def udp_queue_rcv_one_skb(skb, iph: Iphdr, dport: int) -> None:
+    """The socket takes the datagram; a wrong checksum is found when it is read, and the datagram thrown away then."""
+    if not udp_checksum_ok(skb, iph):
+        skb.trace.hop("udp_queue_rcv_one_skb", skb.dev)
+        return kfree_skb_reason(skb, "UDP_CSUM", skb.dev)
+    start = skb.data
+    sport = skb.buf[start] << 8 | skb.buf[start + 1]
+    payload = bytes(skb.buf[start + UDPHDR_LEN :])
+    deliver(skb, "udp_queue_rcv_one_skb", f"udp port {dport}", iph, sport=sport, dport=dport, payload=payload)
+
+
+def udp_checksum_ok(skb, iph: Iphdr) -> bool:
+    """True if the checksum is right, absent (0), or was never finished because no wire was crossed."""
+    start = skb.data
+    if skb.ip_summed == CHECKSUM_PARTIAL or not (skb.buf[start + 6] or skb.buf[start + 7]):
+        return True
+    data = skb.buf[start:]
+    return csum_fold(data, pseudo_header(iph.saddr, iph.daddr, IPPROTO_UDP, len(data))) == 0xFFFF

@@ -1,0 +1,132 @@
+"""veth: a pair of devices; what one transmits, the other receives.
+
+Mirrors drivers/net/veth.c and the forwarding helpers of net/core/dev.c, Linux 6.12, without NAPI and XDP.
+"""
+
+from __future__ import annotations
+
+from netkit_edu.engine.skb import SkBuff
+from netkit_edu.errors import KernelError
+from netkit_edu.sim import dev as core
+from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps, eth_mac_addr
+from netkit_edu.sim.rtnetlink import (
+    LinkAttrs,
+    register_netdevice,
+    rtnl_create_link,
+    unregister_netdevice,
+    validate_address,
+)
+from netkit_edu.sim.skbuff import eth_type_trans, kfree_skb_reason, skb_scrub_packet
+from netkit_edu.uapi import ETH_HLEN, IFF_UP, NetXmit
+
+VLAN_HLEN = 4  # bytes that a VLAN tag may add
+
+
+class VethPriv:
+    """The driver's data: the other end."""
+
+    __slots__ = ("peer",)
+
+    def __init__(self):
+        self.peer: NetDevice | None = None
+
+
+def veth_xmit(skb: SkBuff, dev: NetDevice) -> int:
+    """Hand the packet to the other end; its receive counters are this end's transmit counters."""
+    rcv = dev.priv.peer
+    length = len(skb)
+    if rcv is None or length < ETH_HLEN:
+        kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "no other end" if rcv is None else "shorter than its header")
+    elif veth_forward_skb(rcv, skb) == core.NET_RX_SUCCESS:
+        core.dev_sw_netstats_tx_add(skb, dev, length)
+        core.dev_sw_netstats_rx_add(skb, rcv, length)
+        return NetXmit.SUCCESS
+    core.dev_core_stats_tx_dropped_inc(skb, dev)
+    return NetXmit.DROP
+
+
+def veth_forward_skb(dev: NetDevice, skb: SkBuff) -> int:
+    """Make the packet one that ``dev`` received, and queue it there."""
+    rc = __dev_forward_skb(dev, skb)
+    return rc if rc != core.NET_RX_SUCCESS else core.__netif_rx(skb)
+
+
+def __dev_forward_skb(dev: NetDevice, skb: SkBuff) -> int:
+    """Check and change over; the trace shows both of the kernel's functions."""
+    skb.trace.hop("__dev_forward_skb", skb.dev)
+    return __dev_forward_skb2(dev, skb)
+
+
+def __dev_forward_skb2(dev: NetDevice, skb: SkBuff) -> int:
+    """Refuse what the receiver could not take; scrub; read the Ethernet header anew."""
+    skb.trace.hop("__dev_forward_skb2", skb.dev)
+    if not is_skb_forwardable(dev, skb):
+        core.dev_core_stats_rx_dropped_inc(skb, dev)
+        kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "longer than the receiver's MTU" if dev.up else "receiver is down")
+        return core.NET_RX_DROP
+    skb_scrub_packet(skb, dev.net is not skb.dev.net)
+    skb.priority = 0
+    skb.protocol = eth_type_trans(skb, dev)
+    return core.NET_RX_SUCCESS
+
+
+def is_skb_forwardable(dev: NetDevice, skb: SkBuff) -> bool:
+    """True if ``dev`` is up and the frame fits its MTU (a GSO packet always does)."""
+    return bool(dev.flags & IFF_UP) and (len(skb) <= dev.mtu + ETH_HLEN + VLAN_HLEN or bool(skb.gso_size))
+
+
+def veth_open(dev: NetDevice) -> None:
+    """Both ends get their carrier when both are up."""
+    peer = dev.priv.peer
+    if peer is None:
+        raise KernelError("ENOTCONN")
+    if peer.up:
+        core.netif_carrier_on(dev)
+        core.netif_carrier_on(peer)
+
+
+def veth_close(dev: NetDevice) -> None:
+    """An end that goes down takes the carrier from both."""
+    core.netif_carrier_off(dev)
+    if dev.priv.peer is not None:
+        core.netif_carrier_off(dev.priv.peer)
+
+
+VETH_OPS = NetDeviceOps(
+    ndo_start_xmit=veth_xmit, ndo_open=veth_open, ndo_stop=veth_close, ndo_set_mac_address=eth_mac_addr
+)
+
+
+def veth_setup(kernel) -> NetDevice:
+    """Make one end, without carrier, with an address of its own."""
+    dev = NetDevice(VETH_OPS, kind="veth", dev_addr=kernel.eth_random_addr(), priv=VethPriv())
+    dev.carrier, dev.tracks_carrier = False, True
+    return dev
+
+
+def veth_newlink(kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data) -> NetDevice:
+    """Create a pair; the other end is registered first."""
+    tbp = peer_tb or tb.inherited()
+    validate_address(tb)
+    validate_address(tbp)
+    peer, dev = veth_setup(kernel), veth_setup(kernel)
+    rtnl_create_link(dev, tb)
+    rtnl_create_link(peer, tbp)
+    register_netdevice(peer, tbp.net, tbp.name or "veth%d", tbp.ifindex if tb.ifindex else 0)
+    try:
+        register_netdevice(dev, tb.net, tb.name or "veth%d", tb.ifindex)
+    except KernelError:
+        unregister_netdevice(peer)
+        raise
+    dev.priv.peer = dev.peer = peer
+    peer.priv.peer = peer.peer = dev
+    return dev
+
+
+def veth_dellink(dev: NetDevice) -> None:
+    """Delete the pair, whichever end was named."""
+    peer, dev.priv.peer = dev.priv.peer, None
+    unregister_netdevice(dev)
+    if peer is not None:
+        peer.priv.peer = None
+        unregister_netdevice(peer)
