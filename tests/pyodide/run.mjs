@@ -19,4 +19,9 @@ for (const file of files) {
 		pyodide.FS.writeFile(basename(file), bytes);
 	}
 }
-await pyodide.runPythonAsync(await readFile(script, "utf8"));
+try {
+	await pyodide.runPythonAsync(await readFile(script, "utf8"));
+} catch (error) {
+	console.error(error.message); // the Python traceback alone; node would print Pyodide's own source around it
+	process.exit(1);
+}
