@@ -1,7 +1,7 @@
 """Compiled objects by the hash of what made them: in memory, on the disk, and shipped beside the package.
 
 The key holds the text, our headers and the flags, but no compiler and no path: whichever compiler made an object, and
-on whichever machine, it is the same one. So objects built beforehand serve machines without a compiler.
+on whichever machine, it means the same. So objects built beforehand serve machines without a compiler.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """C text -> `Object`: compiles a cell for BPF with whichever clang this machine has, and explains what went wrong.
 
-Neither the compiler nor the machine shows in the result, so that objects can be kept, shipped and compared by the hash
-of their text. What the compiler may read and write is the business of `sandbox`.
+Neither paths nor names of the machine enter the result, so that objects can be kept and shipped by the hash of their
+text. Two compilers may choose different instructions for the same meaning; lines, maps and variables are the same.
+What the compiler may read and write is the business of `sandbox`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import re
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from netkit_edu.errors import CompileError, Diagnostic, ObjectError
 from netkit_edu.program import cache, diagnostics, sandbox
+from netkit_edu.program.check import check
 from netkit_edu.program.elf import MAX_OBJECT, read_object
 from netkit_edu.program.files import header_files
 from netkit_edu.program.object import Object
@@ -138,7 +141,7 @@ def _check_arguments(text: str, optimize: str) -> None:
 
 def _finish(data: bytes, text: str, name: str) -> Object:
     obj = read_object(data, text, name=name)
-    diagnostics.check_object(obj, name)
+    check(obj, name)
     return obj
 
 
@@ -153,12 +156,15 @@ def _compile(text: str, name: str, optimize: str, headers: Mapping[str, str]) ->
         source = text.encode()
     except UnicodeEncodeError:
         raise CompileError(f"{name}: the text holds characters that are no Unicode text (lone surrogates)") from None
-    with tempfile.TemporaryDirectory(prefix="netkit-edu-") as folder:
-        filesystem = sandbox.overlay(header_files() | _own_headers(headers, Path(folder)))
-        outcome = _run(compiler, source, filesystem, optimize)
+    with contextlib.ExitStack() as stack:
+        files = header_files()
+        if headers:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="netkit-edu-"))
+            files = files | _own_headers(headers, Path(folder))
+        outcome = _run(compiler, source, sandbox.overlay(files), optimize)
     found = diagnostics.parse(outcome.messages, text)
     if outcome.status != 0:
-        raise diagnostics.failure(outcome, found, text, name)
+        raise diagnostics.failure(outcome, found, name)
     return outcome.output, tuple(found)
 
 

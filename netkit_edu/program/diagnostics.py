@@ -1,17 +1,84 @@
-"""The compiler's messages as `Diagnostic` records about the learner's own lines, the commonest ones explained."""
+"""The compiler's messages as `Diagnostic` records about the learner's own lines, and its failures as `CompileError`."""
 
 from __future__ import annotations
 
-from netkit_edu.errors import CompileError
+import re
+from collections.abc import Sequence
+
+from netkit_edu.errors import CompileError, Diagnostic
+from netkit_edu.program.explain import explain
+from netkit_edu.program.lineinfo import CELL
+from netkit_edu.program.sandbox import Outcome
+
+_MESSAGE = re.compile(
+    r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<column>\d+): (?:fatal )?(?P<severity>error|warning): (?P<text>.*?)"
+    r"(?: \[-W[\w=,+-]+\])?$",
+    re.M,
+)
+_BACKEND = re.compile(r"^Error at line (?P<line>\d+): (?P<text>.*)$", re.M)
+_NOISE = re.compile(r" for DAG: .*| to 0x[0-9a-f]+: .*|0x[0-9a-f]+: \w+ = Constant<\d+> ")  # of LLVM's inside
 
 
-def parse(messages, text):
-    return []
+def parse(messages: str, text: str) -> list[Diagnostic]:
+    """Return the compiler's errors and warnings about ``text``, in its order, each once.
+
+    A message about one of our headers keeps its words and has line 0.
+    """
+    lines = text.splitlines()
+    found: dict[Diagnostic, None] = {}
+    for match in _MESSAGE.finditer(messages):
+        own = match["file"] == CELL
+        line = int(match["line"]) if own else 0
+        words = match["text"] if own else f"{match['file'].rpartition('/')[2]}: {match['text']}"
+        found[_diagnostic(match["severity"], words, line, int(match["column"]), lines)] = None
+    for match in _BACKEND.finditer(messages):
+        found[_diagnostic("error", match["text"], int(match["line"]), 0, lines)] = None
+    return list(found)
 
 
-def failure(outcome, found, text, name):
-    return CompileError(outcome.messages)
+def failure(outcome: Outcome, found: Sequence[Diagnostic], name: str) -> CompileError:
+    """Return the error for a compiler run that did not succeed."""
+    errors = [one for one in found if one.severity == "error"]
+    if errors:
+        head = next((one for one in errors if one.explanation), errors[0])
+        more = len(errors) - 1
+        tail = f"\n({more} more error{'s' if more > 1 else ''})" if more else ""
+        return CompileError(render(head, name) + tail, tuple(found))
+    if outcome.status < 0 or outcome.status >= 128:
+        return CompileError(f"{name}: the compiler broke down over this text (status {outcome.status})", tuple(found))
+    said = next((line for line in outcome.messages.splitlines() if "error" in line), "it said nothing")
+    return CompileError(f"{name}: the compiler refused this text: {said[:300]}", tuple(found))
 
 
-def check_object(obj, name):
-    pass
+def render(diagnostic: Diagnostic, name: str) -> str:
+    """Return a diagnostic as text: place and message, the line with a caret below the column, the explanation."""
+    place = f"{name}, line {diagnostic.line}" if diagnostic.line else name
+    if diagnostic.line and diagnostic.column:
+        place += f", column {diagnostic.column}"
+    out = [f"{place}: {diagnostic.message}"]
+    if diagnostic.source.strip():
+        number = str(diagnostic.line)
+        out.append(f"  {number} | {diagnostic.source}")
+        if diagnostic.column:
+            indent = re.sub(r"[^\t]", " ", diagnostic.source[: diagnostic.column - 1].ljust(diagnostic.column - 1))
+            out.append(f"  {' ' * len(number)} | {indent}^")
+    if diagnostic.explanation:
+        out.append(diagnostic.explanation)
+    return "\n".join(out)
+
+
+def refuse(message: str, line: int, text: str, name: str, explanation: str = "") -> CompileError:
+    """Return the error for something the compiler took and no kernel would, about one line of ``text``."""
+    lines = text.splitlines()
+    source = lines[line - 1] if 0 < line <= len(lines) else ""
+    one = Diagnostic("error", message, line, 0, source, explanation)
+    return CompileError(render(one, name), (one,))
+
+
+def _diagnostic(severity: str, words: str, line: int, column: int, lines: Sequence[str]) -> Diagnostic:
+    source = lines[line - 1] if 0 < line <= len(lines) else ""
+    before = source.encode()[: max(0, column - 1)].decode("utf-8", "replace")
+    words = _NOISE.sub("", words).replace(f"{CELL}:", "line ").strip()
+    return Diagnostic(
+        severity, words, line, len(before) + 1 if line and column else 0, source, explain(words, source, lines)
+    )

@@ -164,7 +164,7 @@ class Linker:
     def _callee(self, caller: _Function, code: _Code, here: int, insn: Insn) -> _Function:
         if here in code.relocations:
             kind, symbol = code.relocations[here]
-            _refuse_extern(symbol)
+            _refuse_extern(symbol, code.lines.get(here))
             if kind != e.R_BPF_64_32:
                 raise ObjectError(f"{code.name}, instruction {here}: relocation {kind} on a call")
             section, slot = symbol.section, symbol.value // 8 + insn.imm + 1
@@ -182,7 +182,7 @@ class Linker:
         if here not in code.relocations:
             raise ObjectError(f"{code.name}, instruction {here}: a reference to a map without a relocation")
         kind, symbol = code.relocations[here]
-        _refuse_extern(symbol)
+        _refuse_extern(symbol, code.lines.get(here))
         if kind != e.R_BPF_64_64:
             raise ObjectError(f"{code.name}, instruction {here}: relocation {kind} on a wide load")
         offset = symbol.value + insn.imm
@@ -215,7 +215,7 @@ class Linker:
 
     def _refuse_relocation(self, code: _Code, here: int) -> None:
         kind, symbol = code.relocations[here]
-        _refuse_extern(symbol)
+        _refuse_extern(symbol, code.lines.get(here))
         raise ObjectError(f"{code.name}, instruction {here}: relocation {kind} on an instruction that takes none")
 
 
@@ -225,9 +225,10 @@ def _by_slot(name: str, relocations: dict[int, tuple[int, e.Symbol]]) -> dict[in
     return {offset // 8: what for offset, what in relocations.items()}
 
 
-def _refuse_extern(symbol: e.Symbol) -> None:
+def _refuse_extern(symbol: e.Symbol, line: SourceLine | None) -> None:
     if symbol.section == e.SHN_UNDEF:
+        used = f" (used in line {line.line})" if line is not None else ""
         raise ObjectError(
-            f"{symbol.name or 'a symbol'} is declared here but defined nowhere: "
+            f"{symbol.name or 'a symbol'} is declared but defined nowhere{used}: "
             "give it a body or a value; kernel functions and variables (extern, __ksym) are not supported"
         )

@@ -1,0 +1,99 @@
+"""What the compiler takes and no kernel would load as a packet program: said with the line, before anyone runs it."""
+
+from __future__ import annotations
+
+import re
+
+from netkit_edu.errors import CompileError
+from netkit_edu.program import btf as b
+from netkit_edu.program import opcodes as op
+from netkit_edu.program.diagnostics import refuse
+from netkit_edu.program.explain import GPL_LINE, wrong_context
+from netkit_edu.program.object import Object, ProgramCode
+
+# license_is_gpl_compatible(), include/linux/license.h
+_GPL = {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}
+# helpers a packet program may have whose bpf_func_proto says gpl_only (net/core/filter.c, kernel/bpf/helpers.c; 6.12)
+_GPL_HELPERS = {
+    op.HELPER_NUMBERS[f"bpf_{name}"]
+    for name in (
+        "trace_printk trace_vprintk perf_event_output fib_lookup check_mtu snprintf timer_init timer_set_callback "
+        "timer_start timer_cancel probe_read_kernel probe_read_kernel_str probe_read_user probe_read_user_str "
+        "get_current_task tcp_raw_gen_syncookie_ipv4 tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 "
+        "tcp_raw_check_syncookie_ipv6"
+    ).split()
+}
+
+
+def check(obj: Object, name: str) -> None:
+    """Refuse an object without a program, with a program for another hook, or with a license that does not fit.
+
+    Args:
+        obj: the object with its ``source``.
+        name: what messages call that text.
+
+    Raises:
+        CompileError: with the line, in the kernel's words where it has some.
+    """
+    if not obj.programs:
+        raise _no_program(obj, name)
+    for program in obj.programs.values():
+        _check_context(obj, program, name)
+        _check_license(obj, program, name)
+
+
+def _no_program(obj: Object, name: str) -> CompileError:
+    functions = [one.name for one in obj.btf.types if one.kind == b.FUNC] if obj.btf else []
+    for function in functions:
+        if line := _defined(obj.source, function):
+            return refuse(
+                f"function {function} has no SEC, so the object holds no program",
+                line,
+                obj.source,
+                name,
+                'A program says where it belongs: write SEC("netkit/peer") or SEC("netkit/primary") before it.',
+            )
+    return CompileError(f'{name}: the text holds no program: write a function with SEC("netkit/peer") before it')
+
+
+def _defined(source: str, function: str) -> int:
+    """Return the line in which ``function`` is defined, 0 if it is not to be seen."""
+    called = rf"\b{re.escape(function)}\s*\("
+    match = re.search(called + r"[^;{}]*\)\s*\{", source) or re.search(called, source)
+    return source.count("\n", 0, match.start()) + 1 if match else 0
+
+
+def _check_context(obj: Object, program: ProgramCode, name: str) -> None:
+    if obj.btf is None:
+        return
+    function = obj.btf[obj.btf.find(program.name, b.FUNC)]
+    params = obj.btf[function.type].params if function.kind == b.FUNC else ()
+    if not params:
+        return
+    context = obj.btf[obj.btf.resolve(params[0][1])]
+    target = obj.btf[obj.btf.resolve(context.type)] if context.kind == b.PTR else None
+    if target is None or target.kind not in (b.STRUCT, b.FWD, b.UNION) or target.name == "__sk_buff":
+        return
+    found = obj.btf.spell(obj.btf.resolve(context.type))
+    line = _defined(obj.source, program.name) or _line(program, 0)
+    raise refuse(f"program {program.name} takes {found} *", line, obj.source, name, wrong_context(found))
+
+
+def _check_license(obj: Object, program: ProgramCode, name: str) -> None:
+    if program.license in _GPL:
+        return
+    for slot, insn in enumerate(program.insns):
+        if insn.opcode == op.JMP | op.CALL and insn.src == op.CALL_HELPER and insn.imm in _GPL_HELPERS:
+            helper = op.HELPER_NAMES[insn.imm]
+            raise refuse(
+                "cannot call GPL-restricted function from non-GPL compatible program",
+                _line(program, slot),
+                obj.source,
+                name,
+                f"The kernel gives {helper}() only to programs under a GPL-compatible license: add the line {GPL_LINE}",
+            )
+
+
+def _line(program: ProgramCode, slot: int) -> int:
+    line = program.lines[slot] if slot < len(program.lines) else None
+    return line.line if line is not None else 0
