@@ -52,14 +52,19 @@ def replace_partial(field: int, old: int, new: int) -> int:
     return ~fold(add(sub(field, old & _U32), new & _U32)) & _U16
 
 
+def partial(data: bytes, total: int) -> int:
+    """Return a 32-bit sum with the words of some bytes added to it (csum_partial); the length is a multiple of 4."""
+    for at in range(0, len(data), 4):
+        total = add(total, int.from_bytes(data[at : at + 4], "little"))
+    return total
+
+
 def diff(removed: bytes, added: bytes, seed: int) -> int:
-    """Return seed + sum(added) - sum(removed) in ones' complement, folded to 16 bits; lengths are multiples of 4."""
-    total = seed
-    for at in range(0, len(added), 4):
-        total = add(total, int.from_bytes(added[at : at + 4], "little"))
-    for at in range(0, len(removed), 4):
-        total = sub(total, int.from_bytes(removed[at : at + 4], "little"))
-    return from32to16(total)
+    """Return seed + sum(added) - sum(removed), folded to 16 bits (bpf_csum_diff); lengths are multiples of 4."""
+    if removed and not added:
+        return from32to16(~partial(removed, ~seed & _U32) & _U32)
+    total = partial(added, seed)
+    return from32to16(sub(total, partial(removed, 0)) if removed else total)
 
 
 def _add16(total: int, addend: int) -> int:

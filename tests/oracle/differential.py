@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from netkit_edu.engine import maps as engine_maps
 from netkit_edu.engine.interpreter import load
+from netkit_edu.engine.maps import Map
 from netkit_edu.engine.world import World
 from netkit_edu.errors import ProgramFault
 from netkit_edu.program.isa import disassemble
@@ -22,9 +23,63 @@ from tests.oracle.generator import MAPS, Generator
 from tests.oracle.kernel import KernelMap, KernelProgram, Refused, sk_buff
 
 
+class TwoMachines:
+    """A program loaded into both machines, each with maps of its own; a context manager.
+
+    Raises `tests.oracle.kernel.Refused` where the kernel's verifier does not take the program.
+    """
+
+    def __init__(self, code: ProgramCode, specs: Iterable[MapSpec] = ()):
+        self._stack = ExitStack()
+        with ExitStack() as stack:
+            self.there = {spec.name: stack.enter_context(KernelMap(spec)) for spec in specs}
+            self.here = {spec.name: engine_maps.create(spec) for spec in specs}
+            self._oracle = stack.enter_context(KernelProgram(code, self.there))
+            self._executable = load(code, self.here)
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> TwoMachines:
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._stack.close()
+
+    def store(self, name: str, key: bytes, value: bytes) -> None:
+        """Put a value into the map of both."""
+        self.here[name].update(key, value)
+        self.there[name].update(key, value)
+
+    def differences(self, packet: bytes, **fields) -> list[str]:
+        """Run both on one packet; return what differs afterwards, each with both values.
+
+        ``fields`` are what the kernel takes: mark, priority, cb, tstamp. Maps keep their contents from run to run.
+        """
+        theirs = self._oracle.run(packet, sk_buff(**fields))
+        skb = skb_for_run(packet, wire_len=len(packet), **fields)
+        try:
+            code = self._executable.run(skb, World())
+        except ProgramFault as fault:
+            return [f"a fault here, {theirs.code} there: {fault}"]
+        pairs = [
+            ("return value", code, theirs.code),
+            ("packet", skb.bytes, theirs.packet),
+            ("mark", skb.mark, theirs.field(8)),
+            ("priority", skb.priority, theirs.field(32)),
+            ("cb", tuple(skb.cb), tuple(theirs.field(48 + 4 * i) for i in range(5))),
+            ("tstamp", skb.tstamp, theirs.field(152, 8)),
+            *((f"map {name}", contents(self.here[name]), contents(self.there[name])) for name in self.here),
+        ]
+        return [f"{what}: {here!r} here, {there!r} there" for what, here, there in pairs if here != there]
+
+
+def contents(of: Map | KernelMap) -> dict[bytes, bytes | None]:
+    """Return every key and value of a map."""
+    return {key: of.lookup(key) for key in of.keys()}
+
+
 @dataclass
 class Tally:
-    """What a comparison found."""
+    """What a comparison of many programs found."""
 
     programs: int = 0
     runs: int = 0
@@ -32,68 +87,23 @@ class Tally:
     mismatches: list[str] = field(default_factory=list)
 
 
-def compare(
-    code: ProgramCode, specs: Mapping[str, MapSpec], packets: Iterable[tuple[bytes, dict]], tally: Tally
-) -> None:
-    """Load a program into both machines, run it on the same packets, and note every difference.
-
-    Maps keep their contents from packet to packet. ``packets`` gives bytes and the context fields mark, priority, cb
-    and tstamp. A program that the kernel refuses is counted and left.
-    """
-    with ExitStack() as stack:
-        kernel_maps = {name: stack.enter_context(KernelMap(spec)) for name, spec in specs.items()}
-        mine = {name: engine_maps.create(spec) for name, spec in specs.items()}
-        try:
-            oracle = stack.enter_context(KernelProgram(code, kernel_maps))
-        except Refused as refusal:
-            tally.refused.append(refusal.log)
-            return
-        executable = load(code, mine)
-        tally.programs += 1
-        for packet, fields in packets:
-            tally.runs += 1
-            theirs = oracle.run(packet, sk_buff(**fields))
-            skb = skb_for_run(packet, wire_len=len(packet), **fields)
-            try:
-                code_here = executable.run(skb, World())
-            except ProgramFault as fault:
-                tally.mismatches.append(f"fault where the kernel returned {theirs.code}: {fault}")
-                continue
-            pairs = [
-                ("return value", code_here, theirs.code),
-                ("packet", skb.bytes, theirs.packet),
-                ("mark", skb.mark, theirs.field(8)),
-                ("priority", skb.priority, theirs.field(32)),
-                ("cb", tuple(skb.cb), tuple(theirs.field(48 + 4 * i) for i in range(5))),
-                ("tstamp", skb.tstamp, theirs.field(152, 8)),
-            ]
-            for name in specs:
-                here = {key: mine[name].lookup(key) for key in mine[name].keys()}
-                there = {key: kernel_maps[name].lookup(key) for key in kernel_maps[name].keys()}
-                pairs.append((f"map {name}", here, there))
-            different = [f"{what}: {here!r} here, {there!r} there" for what, here, there in pairs if here != there]
-            if different:
-                tally.mismatches.append("; ".join(different))
-                return  # maps differ from here on
-
-
 def random_runs(runs: int, seed: int, packets_each: int = 4) -> Tally:
     """Compare random programs until ``runs`` program-packet pairs have run in both."""
-    tally, specs = Tally(), {spec.name: spec for spec in MAPS}
-    number = 0
+    tally, number = Tally(), 0
     while tally.runs < runs:
         generator = Generator(seed * 1_000_003 + number)
-        code = generator.program()
-        r = generator.random
-        packets = [
-            (generator.packet(), {"mark": r.getrandbits(32), "priority": r.getrandbits(32),
-                                  "cb": tuple(r.getrandbits(32) for _ in range(5))})
-            for _ in range(packets_each)
-        ]  # fmt: skip
-        found = len(tally.mismatches)
-        compare(code, specs, packets, tally)
-        if len(tally.mismatches) > found:
-            tally.mismatches[-1] = f"seed {seed}, program {number}: {tally.mismatches[-1]}"
+        try:
+            machines = TwoMachines(generator.program(), MAPS)
+        except Refused as refusal:
+            tally.refused.append(refusal.log)
+        else:
+            with machines:
+                tally.programs += 1
+                for _ in range(packets_each):
+                    tally.runs += 1
+                    if different := machines.differences(generator.packet(), **generator.fields()):
+                        tally.mismatches.append(f"seed {seed}, program {number}: {'; '.join(different)}")
+                        break  # from here on the maps differ
         number += 1
     return tally
 

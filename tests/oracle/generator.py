@@ -23,6 +23,8 @@ MAPS = (
     MapSpec("hash", uapi.BPF_MAP_TYPE_HASH, 4, 16, 4),
     MapSpec("wide_key", uapi.BPF_MAP_TYPE_HASH, 12, 8, 3, flags=1),
     MapSpec("array", uapi.BPF_MAP_TYPE_ARRAY, 4, 24, 5),
+    MapSpec("data", uapi.BPF_MAP_TYPE_ARRAY, 4, 32, 1, initial=bytes(range(200, 232))),
+    MapSpec("rodata", uapi.BPF_MAP_TYPE_ARRAY, 4, 16, 1, flags=1 << 7, initial=bytes(range(100, 116)), readonly=True),
     MapSpec("results", uapi.BPF_MAP_TYPE_ARRAY, 4, 8, 1),
 )
 STACK = 96  # bytes of each frame in use: the kernel allows 512 for the whole chain of calls
@@ -43,6 +45,7 @@ class Item(NamedTuple):
 
     insn: Insn
     map: str = ""
+    offset: int | None = None  # in the value of ``map``; None for the map's handle
     call: int = 0
 
 
@@ -99,10 +102,16 @@ class Generator:
         ethertype = r.choice((b"\x08\x06", b"\x88\xb5", b"\x86\xdd", b"\x00\x10"))
         return macs + ethertype + r.randbytes(r.randint(40 if ethertype == b"\x86\xdd" else 0, 120))
 
+    def fields(self) -> dict:
+        """Return the context fields of one run that TEST_RUN lets one set."""
+        numbers = [self.random.getrandbits(32) for _ in range(7)]
+        return {"mark": numbers[0], "priority": numbers[1], "cb": tuple(numbers[2:])}
+
     # --- functions --------------------------------------------------------------------------------------------------
 
     def _function(self, number: int, last: int) -> Code:
         self._callable = range(number + 1, last + 1)
+        self._alone = last == 0
         body = self._prologue()
         for _ in range(self.random.randint(4, 22 if number == 0 else 8)):
             body += self._statement(0)
@@ -142,7 +151,7 @@ class Generator:
         for item in (item for function in functions for item in function):
             at = len(insns)
             if item.map:
-                relocations.append(Relocation(at, item.map))
+                relocations.append(Relocation(at, item.map, item.offset))
             insns.append(item.insn._replace(imm=starts[item.call] - at - 1) if item.call else item.insn)
         return ProgramCode("random", "tc", tuple(insns), tuple(relocations))
 
@@ -151,12 +160,14 @@ class Generator:
     def _statement(self, depth: int) -> Code:
         kinds: list[tuple[int, Callable[[], Code]]] = [
             (30, self._arithmetic), (10, self._stack), (4, self._stack_atomic), (10, self._packet),
-            (8, self._read_context), (6, self._write_context), (8, self._lookup), (5, self._update),
+            (8, self._read_context), (6, self._write_context), (8, self._lookup), (5, self._update), (3, self._global),
             (3, self._delete), (4, self._load_bytes),
             (4, self._store_bytes), (2, self._pull), (5, self._csum_replace), (2, self._csum_diff),
         ]  # fmt: skip
         if depth < 2:
             kinds.append((9, lambda: self._branch(depth)))
+        if self._alone:
+            kinds.append((1, self._packet_load))
         if self._callable:
             kinds.append((4, self._call))
         return self.random.choices([k for _, k in kinds], [w for w, _ in kinds])[0]()
@@ -328,10 +339,30 @@ class Generator:
         code = [*self._key(spec), insn(op.JMP | op.CALL, imm=1), insn(op.JMP | op.JEQ, 0, 0, len(body), 0), *body]
         return [*code, *self._again((0, 1, 2, 3, 4, 5))]
 
+    def _global(self) -> Code:
+        """A number in .data or .rodata, through an address in the code."""
+        name, length = self.random.choice((("data", 32), ("rodata", 16)))
+        access = self._access(1, 0, 16)
+        while name == "rodata" and access[0].insn.opcode & 7 != op.LDX:
+            access = self._access(1, 0, 16)
+        offset = 8 * self.random.randrange(length // 8 - 1)
+        return [Item(Insn(op.LDDW, 1, 0, 0, 0), map=name, offset=offset), insn(0), *access, *self._again((1,))]
+
+    def _packet_load(self) -> Code:
+        """The legacy access to the packet, which ends the program where the packet is too short."""
+        size = self.random.choice((op.B, op.H, op.W))
+        if self.random.random() < 0.5:
+            return [insn(op.LD | op.ABS | size, imm=self.random.choice((0, 5, 14, 40))), *self._again()]
+        index = [mov(7, 8), insn(op.ALU64 | op.AND, 7, imm=31)]
+        return [*index, insn(op.LD | op.IND | size, 0, 7, imm=self.random.choice((0, 3, -9))), *self._again()]
+
     def _value_atomic(self, spec: MapSpec) -> Code:
         size = self.random.choice((op.W, op.DW))
         off = self._place(op.SIZE_BYTES[size], 0, spec.value_size)
-        kind = self.random.choice((op.ADD, op.OR, op.AND, op.XOR, op.XCHG))
+        kind = self.random.choice((op.ADD, op.OR, op.AND, op.XOR, op.XCHG, op.CMPXCHG))
+        if kind == op.CMPXCHG:  # it compares with r0, where the pointer was
+            compared = self.random.choice(([mov_imm(0, 0)], [insn(op.LDX | op.MEM | size, 0, 0, off)]))
+            return [mov(5, 0), *compared, insn(op.STX | op.ATOMIC | size, 5, 9, off, kind), mov(4, 0), mov(0, 5)]
         if kind != op.XCHG:
             kind |= self.random.randint(0, 1)
         return [insn(op.STX | op.ATOMIC | size, 0, self.random.choice((7, 8, 9)), off, kind)]
