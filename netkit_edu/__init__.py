@@ -26,6 +26,8 @@ _ROOMS = {
     "netkit_edu.course": (
         "predict", "check", "hint", "solution", "progress", "refused", "NotRefused", "NotSolved",
     ),
+    "netkit_edu.ui.show": ("legend", "show_chain"),
+    "netkit_edu.ui.stepper": ("stepper",),
     "netkit_edu.ui.widgets": ("VerdictKnob", "PolicySwitch"),
 }  # fmt: skip
 _LAYERS = ("IP", "UDP", "TCP", "ICMP", "Ether", "ARP", "Dot1Q", "IPv6", "Raw")  # scapy's own classes, without its noise

@@ -5,7 +5,7 @@ that was not executed or read back, and nothing here imports a notebook.
 """
 
 from netkit_edu.draw.beside import comparison
-from netkit_edu.draw.key import legend
+from netkit_edu.draw.key import legend, text_legend
 from netkit_edu.draw.lanes import journey
 from netkit_edu.draw.pairs import EndView, PairView, chain, pair, text_chain, text_pair
 from netkit_edu.draw.words import text_comparison, text_journey
@@ -21,5 +21,6 @@ __all__ = [
     "text_chain",
     "text_comparison",
     "text_journey",
+    "text_legend",
     "text_pair",
 ]

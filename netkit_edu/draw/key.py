@@ -5,6 +5,8 @@ from __future__ import annotations
 from netkit_edu.draw import shapes
 from netkit_edu.draw.canvas import Canvas
 from netkit_edu.draw.palette import width
+from netkit_edu.draw.shapes import KIND_WORDS
+from netkit_edu.draw.words import MARKS
 from netkit_edu.journey import FateKind, Hop, HopKind
 from netkit_edu.uapi import Context
 
@@ -36,6 +38,14 @@ def legend(*, key: str = "") -> str:
     soft = c.text(used + 18, y + 4, "softirq", "soft")
     c.text(used + 28 + soft, y + 4, "the kernel's deferred work, tinted", "detail")
     return c.svg(y + 26, "How to read the drawings", _describe(), key)
+
+
+def text_legend() -> str:
+    """Return the key as plain text, with the signs that plain-text journeys use."""
+    signs = ", ".join(f"{MARKS[k]} {KIND_WORDS[k]}" for k in HopKind if MARKS[k].strip())
+    verdicts = ", ".join(words for _, words in _VERDICTS)
+    fates = ", ".join(str(k) for k in FateKind)
+    return f"hops: {signs}\nverdicts: {verdicts}\nfates: {fates}\ncontexts: process, softirq"
 
 
 def _hop(c: Canvas, x: float, y: float, kind: HopKind, observable: bool) -> None:

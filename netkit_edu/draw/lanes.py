@@ -75,7 +75,7 @@ def journey(j: Journey, *, key: str = "") -> str:
     c = Canvas(wide)
     end = steps[-1].top + steps[-1].h if steps else HEAD
     bottom = end + 40
-    _bands(c, steps, end)
+    _bands(c, steps)
     _head(c, j, lanes, bottom)
     _track(c, steps)
     for s in steps:
@@ -141,11 +141,11 @@ def _widths(steps: list[Step], lanes: list[Lane]) -> float:
     return x + EDGE
 
 
-def _bands(c: Canvas, steps: list[Step], end: float) -> None:
+def _bands(c: Canvas, steps: list[Step]) -> None:
     """Tint the rows in softirq context and name every context in the gutter."""
     several = len({s.hop.cpu for s in steps}) > 1
     starts = [i for i, s in enumerate(steps) if not i or _who(s) != _who(steps[i - 1])]
-    for start, stop in zip(starts, [*starts[1:], len(steps)], strict=True):
+    for start, stop in zip(starts, [*starts, len(steps)][1:], strict=True):
         first, last = steps[start], steps[stop - 1]
         top, low = first.top - 3, last.top + last.h + 3
         soft = first.hop.context is Context.SOFTIRQ

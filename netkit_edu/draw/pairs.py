@@ -93,7 +93,7 @@ def state_words(end: EndView) -> str:
     """Return whether a device is up and whether it has a carrier."""
     if end.up and end.carrier:
         return "up, carrier on"
-    return "up, but no carrier: the other end is down" if end.up else "down"
+    return "up, but no carrier" if end.up else "down"
 
 
 def pair(pair, *, key: str = "") -> str:

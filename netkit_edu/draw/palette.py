@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 LIGHT = {
     "bg": "#ffffff", "ink": "#1b1f24", "muted": "#545d68", "line": "#c9d1d9", "rail": "#6e7781",
-    "head": "#eef1f5", "softirq": "#fdf0d5", "softbar": "#b35900", "procbar": "#57606a", "only": "#e6f0ff",
-    "tile": "#f5f7fa", "pass": "#1a7f37", "next": "#0a5fc2", "drop": "#c4232b", "redirect": "#7a3cc4",
+    "head": "#eef1f5", "softirq": "#fdf0d5", "softbar": "#9c4d00", "procbar": "#57606a", "only": "#e6f0ff",
+    "tile": "#f5f7fa", "pass": "#177033", "next": "#0a5fc2", "drop": "#c4232b", "redirect": "#7a3cc4",
     "unknown": "#7d4e00", "onfill": "#ffffff", "lookup": "#0b6478", "hook": "#5f5b00", "queue": "#a04100",
     "driver": "#3a4450", "bad": "#b01e26", "badbg": "#fdf0f0", "mark": "#fff3b0",
 }  # fmt: skip

@@ -11,7 +11,7 @@ from netkit_edu.draw.shapes import KIND_WORDS, verdict_name
 from netkit_edu.journey import Comparison, Counts, Hop, HopKind, Journey
 from netkit_edu.packet import summary
 
-_MARKS = {
+MARKS = {
     HopKind.FUNCTION: " ", HopKind.LOOKUP: "◇", HopKind.HOOK: "⬡", HopKind.QUEUE: "≡", HopKind.DRIVER: "▣",
     HopKind.PROGRAM: "●", HopKind.WIRE: "═", HopKind.DELIVER: "✓", HopKind.DROP: "✗",
 }  # fmt: skip
@@ -124,7 +124,7 @@ def text_journey(j: Journey) -> str:
         for h in run:
             detail = f"  {hop_detail(h)}" if hop_detail(h) else ""
             device = f"  [{h.device}]" if h.device else ""
-            lines.append(f"    {_MARKS[h.kind]} {hop_name(h):<28}{device:<10}{detail}".rstrip())
+            lines.append(f"    {MARKS[h.kind]} {hop_name(h):<28}{device:<10}{detail}".rstrip())
     lines.append(f"  = {j.fate}")
     lines.append(f"    {counts_line(j.counts)}")
     lines.append(f"    {sender_line(j)}")
@@ -149,7 +149,7 @@ def text_comparison(c: Comparison) -> str:
 
 
 def _cell(h: Hop | None) -> str:
-    return "" if h is None else f"{h.node} {'s' if h.context == 'softirq' else 'p'} {_MARKS[h.kind]} {hop_name(h)}"
+    return "" if h is None else f"{h.node} {'s' if h.context == 'softirq' else 'p'} {MARKS[h.kind]} {hop_name(h)}"
 
 
 def describe_comparison(c: Comparison) -> str:

@@ -67,7 +67,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], classes: Iterable
     cells = "".join(f"<th scope='col'>{esc(h)}</th>" for h in heads)
     head = f"<thead><tr>{cells}</tr></thead>" if heads else ""
     lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
-    body = "".join(f"<tr class='{next(named, str())}'>{line}</tr>" for line in lines)
+    body = "".join(f"<tr class='{next(named, '')}'>{line}</tr>" for line in lines)
     return f"<table>{head}<tbody>{body}</tbody></table>"
 
 

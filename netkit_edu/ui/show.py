@@ -142,6 +142,37 @@ def _refused(refusal) -> str:
     return page.box(f"<p><span class='word'>Refused, as expected.</span> {page.esc(said)}</p>", "good")
 
 
+class Drawing:
+    """A drawing that stands by itself: shows as the picture in a notebook, as text elsewhere."""
+
+    def __init__(self, svg: str, text: str):
+        self.svg, self.text = svg, text
+
+    def _repr_html_(self) -> str:
+        return f'<div class="nk-drawing" style="overflow-x:auto">{self.svg}</div>'
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def legend() -> Drawing:
+    """Return the key to the drawings, to be shown as the last line of a cell."""
+    return Drawing(draw.legend(key=f"-{next(_numbers)}"), draw.text_legend())
+
+
+def show_chain(pair, at: str) -> Drawing:
+    """Return the drawing of one hook of a netkit pair: its programs, where each verdict leads, and the policy.
+
+    Args:
+        pair: a netkit pair.
+        at: "primary" or "peer".
+    """
+    return Drawing(draw.chain(pair, at, key=f"-{next(_numbers)}"), draw.text_chain(pair, at))
+
+
 BOXES: dict[tuple[str, str], Renderer] = {
     ("netkit_edu.programs", "Program"): _program,
     ("netkit_edu.programs", "CompiledObject"): _object,

@@ -13,6 +13,7 @@ from netkit_edu.ui import errors, page
 from netkit_edu.ui.live import show_widget
 
 LIMIT = 2000  # states; a longer run is shown up to here
+STACK = 512  # bytes of one frame; r10 points at their end
 
 
 class Stepper:
@@ -181,7 +182,8 @@ def changes(s) -> list[str]:
 def touch_words(t) -> str:
     """Return one access to memory in words."""
     shown = t.data[:16].hex(" ") + (" …" if len(t.data) > 16 else "")
-    return f"{'write' if t.write else 'read'} {t.region}+{t.offset}: {shown}"
+    place = f"stack r10-{STACK - t.offset}" if t.region == "stack" else f"{t.region}+{t.offset}"
+    return f"{'write' if t.write else 'read'} {place}: {shown}"
 
 
 def _machine(s) -> str:

@@ -13,11 +13,11 @@ from functools import partial
 
 from netkit_edu.draw.shapes import verdict_name
 from netkit_edu.errors import UsageError
+from netkit_edu.uapi import Policy, Verdict
 from netkit_edu.ui import page, show
 from netkit_edu.ui.live import Live, radio
 from netkit_edu.ui.predict import show_prediction
 from netkit_edu.ui.stepper import stepper
-from netkit_edu.uapi import Policy, Verdict
 
 __all__ = ["PolicySwitch", "VerdictKnob", "show_prediction", "stepper"]
 
