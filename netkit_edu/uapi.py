@@ -147,7 +147,8 @@ _HINTS = {
 
 def errno_name(number: int) -> str:
     """Return the symbol of an errno, for example ``"EACCES"`` for 13."""
-    return _errno.errorcode.get(abs(number), f"errno {abs(number)}")
+    name = _errno.errorcode.get(abs(number), f"errno {abs(number)}")
+    return "EOPNOTSUPP" if name == "ENOTSUP" else name  # one number; the kernel's word is this one
 
 
 def errno_number(name: str) -> int:

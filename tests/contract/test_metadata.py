@@ -41,6 +41,8 @@ def test_without_scrubbing_mark_and_priority_survive_the_border(lab, programs):
 
 def test_the_scrub_setting_is_that_of_the_sending_end(lab, programs):
     pod = lab.pod("half", device="netkit", scrub="none", peer_scrub="default")
+    for node in (lab.host, pod):
+        node.listen(udp=PORT)  # a closed port's answer would come back through the other hook
     record = programs["record"]
     outward, inward = pod.pair.attach(record, at="primary"), pod.pair.attach(lab.load(record), at="peer")
     lab.host.send(nk.IP(dst=pod.ip) / nk.UDP(dport=PORT), mark=MARK, priority=PRIORITY)
