@@ -100,7 +100,7 @@ class Counts(NamedTuple):
     hops: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Journey:
     """One packet from the sender's call to its end.
 
@@ -125,6 +125,10 @@ class Journey:
     arrived: bytes = b""
     backend: str = "sim"
     label: str = ""
+
+    def __repr__(self) -> str:
+        asked = f", sender told {self.sender_error}" if self.sender_error else ""
+        return f"<Journey of {self.label or 'a packet'}: {len(self.hops)} hops, {self.fate}{asked}>"
 
     @cached_property
     def verdicts(self) -> tuple[Ran, ...]:
