@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.journey import HopKind
-from netkit_edu.sim.cpu import Cpu, local_bh_enable, napi_complete, napi_schedule
+from netkit_edu.sim.cpu import Cpu, local_bh_disable, local_bh_enable, napi_complete, napi_schedule
 from netkit_edu.sim.netfilter import nf_hook_egress, nf_hook_ingress
 from netkit_edu.sim.skbuff import kfree_skb_reason
 from netkit_edu.uapi import IFF_UP, NetXmit
@@ -137,6 +137,15 @@ def dev_queue_xmit_nit(skb: SkBuff, dev) -> None:
 
 
 # from driver to stack: the backlog ----------------------------------------------------------------------------------
+
+
+def netif_rx(skb: SkBuff) -> int:
+    """As `__netif_rx`, from any context; if no softirq may run already, it runs before this returns."""
+    cpu = skb.trace.cpu
+    local_bh_disable(cpu)
+    rc = __netif_rx(skb)
+    local_bh_enable(cpu)
+    return rc
 
 
 def __netif_rx(skb: SkBuff) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import KernelError
@@ -173,27 +174,27 @@ class NicPriv:
     """A card's own data: the card at the other end of its wire, if any, and the frames it has received."""
 
     def __init__(self, dev: NetDevice):
-        self.dev = dev
         self.wire: NetDevice | None = None
         self.ring: deque = deque()
-        self.napi = Napi(self.nic_poll)
+        self.napi = Napi(partial(nic_poll, dev))
 
-    def nic_poll(self, cpu: Cpu, quota: int) -> int:
-        """Take up to ``quota`` frames off the receive ring and hand them to the stack, in softirq."""
-        work = 0
-        while self.ring and work < quota:
-            skb = alloc_skb(*self.ring.popleft())
-            skb.dev = self.dev
-            cpu.take(skb)
-            skb.trace.hop("nic_poll", self.dev)
-            core.dev_sw_netstats_rx_add(skb, self.dev, len(skb))
-            skb.protocol = eth_type_trans(skb, self.dev)
-            skb.trace.hop("napi_gro_receive", self.dev)
-            core.__netif_receive_skb(skb)
-            work += 1
-        if not self.ring:
-            napi_complete(self.napi)
-        return work
+
+def nic_poll(dev: NetDevice, cpu: Cpu, quota: int) -> int:
+    """Take up to ``quota`` frames off the receive ring and hand them to the stack, in softirq."""
+    ring, work = dev.priv.ring, 0
+    while ring and work < quota:
+        skb = alloc_skb(*ring.popleft())
+        skb.dev = dev
+        cpu.take(skb)
+        skb.trace.hop("nic_poll", dev)
+        core.dev_sw_netstats_rx_add(skb, dev, len(skb))
+        skb.protocol = eth_type_trans(skb, dev)
+        skb.trace.hop("napi_gro_receive", dev)
+        core.__netif_receive_skb(skb)
+        work += 1
+    if not ring:
+        napi_complete(dev.priv.napi)
+    return work
 
 
 def nic_xmit(skb: SkBuff, dev: NetDevice) -> int:
