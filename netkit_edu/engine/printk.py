@@ -13,7 +13,7 @@ from netkit_edu.engine.memory import Fault, Memory
 MAX_TEXT = 1024  # bytes of MAX_TRACE_PRINTK_BUF, the terminating zero included
 _MAX_STRING = 512  # bytes of one %s
 _SPEC = re.compile(
-    r"%(?P<flags>[0+\- ]*)(?P<width>[1-9][0-9]*)?(?P<kind>[ku]?s|p[iI][46]|p[Kks]s?|p|c|l{0,2}[diuxX]|%)"
+    r"%(?P<flags>[0+\- ]*)(?P<width>[1-9][0-9]*)?(?P<kind>s|p[ku]s|p[iI][46]|p[KxsSB]?|c|l{0,2}[diuxX]|%)"
 )
 _PRINTABLE = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\v\f\r")
 
@@ -56,8 +56,8 @@ def bstr_printf(fmt: bytes, args: Sequence[int], memory: Memory) -> tuple[int, s
 
 
 def _ends_well(kind: str, following: str) -> bool:
-    """A pointer or a string ends at a space, a punctuation mark or the end of the format."""
-    if kind != "p" and not kind.endswith("s"):
+    """A plain pointer or a string ends at a space, a punctuation mark or the end of the format."""
+    if kind not in ("p", "s", "pks", "pus"):
         return True
     return not following or not following.isalnum()
 
@@ -65,8 +65,9 @@ def _ends_well(kind: str, following: str) -> bool:
 def _format(kind: str, flags: str, width: int, value: int, memory: Memory) -> str:
     if kind.startswith("p") and kind[1:2] in ("i", "I"):
         return _address(kind, value, memory)
-    if kind.endswith("s") and kind != "ps":
-        return _string(value, memory).rjust(width) if "-" not in flags else _string(value, memory).ljust(width)
+    if kind in ("s", "pks", "pus"):
+        text = _string(value, memory)
+        return text.ljust(width) if "-" in flags else text.rjust(width)
     if kind == "c":
         return chr(value & 0xFF)
     if kind.startswith("p"):
