@@ -159,9 +159,8 @@ def probe_compiler(machine: Machine | None = None) -> Finding:
     found = machine.compiler()
     if found is None:
         return Finding("compiler", False, "no clang with a BPF target", "python -m pip install ziglang")
-    version = str(found.version)
-    said = version if str(found.kind) in version else f"{found.kind} {version}"
-    return Finding("compiler", True, f"{said}, {found.path}")
+    inside = " of the ziglang wheel" if found.kind == "zig" else ""
+    return Finding("compiler", True, f"clang {found.version}{inside}, {found.path}")
 
 
 def probe_bpf(machine: Machine | None = None) -> Finding:

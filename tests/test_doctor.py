@@ -65,10 +65,14 @@ def bare(tmp_path):
     return Made(tmp_path)
 
 
-def test_compiler_is_named_with_version_and_path(tmp_path):
-    clang = SimpleNamespace(kind="clang", version="14.0.6", path="/usr/bin/clang")
-    finding = doctor.probe_compiler(Made(tmp_path, clang=clang))
-    assert finding.ok and finding.detail == "clang 14.0.6, /usr/bin/clang"
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("clang", "clang 14.0.6, /usr/bin/cc1"), ("zig", "clang 14.0.6 of the ziglang wheel, /usr/bin/cc1")],
+)
+def test_compiler_is_named_with_version_and_path(tmp_path, kind, said):
+    found = SimpleNamespace(kind=kind, version="14.0.6", path="/usr/bin/cc1")
+    finding = doctor.probe_compiler(Made(tmp_path, clang=found))
+    assert finding.ok and finding.detail == said
 
 
 def test_without_compiler_the_wheel_is_offered_because_it_needs_no_root(bare):
