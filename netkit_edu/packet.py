@@ -107,7 +107,7 @@ def to_bytes(packet, *, ethernet: bool | None = None, src: str = "0.0.0.0", mac:
     """Turn a scapy packet or anything bytes-like into bytes.
 
     A scapy packet is copied first, and what its writer left out is filled as a stack would: lengths and checksums,
-    TTL 64, an ephemeral source port, and the addresses given here. Bytes are taken as they are.
+    TTL 64, "don't fragment", an ephemeral source port, and the addresses given here. Bytes are taken as they are.
 
     Args:
         packet: a scapy packet that starts with IP, IPv6 or Ether; bytes, bytearray or memoryview; a `Wire`.
@@ -204,8 +204,21 @@ def fill(packet, *, src: str = "0.0.0.0", mac: str = NO_MAC, dst_mac: str = NO_M
                 part.setfieldval(field.name, chosen)
         if type(part).__name__ in ("IP", "ARP"):
             unset[SourceIPField] = "0.0.0.0"
+        if type(part).__name__ == "IP":
+            _fill_identity(part)
         if type(part).__name__ in ("UDP", "TCP") and "sport" not in part.fields:
             part.sport = EPHEMERAL_PORT
+
+
+def _fill_identity(header) -> None:
+    """Set DF, which Linux's sockets do by default (IP_PMTUDISC_WANT), and the id 0 that goes with it (ip_select_ident).
+
+    A packet whose writer says anything about fragments is left alone but for the id.
+    """
+    if "id" not in header.fields:
+        header.id = 0
+    if "flags" not in header.fields and "frag" not in header.fields:
+        header.flags = "DF"
 
 
 def _unwrap(field) -> list:
@@ -228,7 +241,7 @@ def checksum(data: bytes) -> int:
 
 
 def icmp_echo(dst: str, *, src: str = "0.0.0.0", ident: int = 1, seq: int = 1, payload: bytes = bytes(56)) -> bytes:
-    """Return an ICMP echo request (RFC 792) in an IPv4 header, built without scapy.
+    """Return an ICMP echo request (RFC 792) in an IPv4 header with DF, built without scapy.
 
     Raises:
         PacketError: an address is not IPv4 in dotted decimal.
@@ -239,7 +252,7 @@ def icmp_echo(dst: str, *, src: str = "0.0.0.0", ident: int = 1, seq: int = 1, p
         ends = ipaddress.IPv4Address(src).packed + ipaddress.IPv4Address(dst).packed
     except ValueError as error:
         raise PacketError(f"not an IPv4 address: {error}") from error
-    head = struct.pack("!BBHHHBBH", 0x45, 0, IP_HLEN + len(body), 0, 0, 64, IPPROTO_ICMP, 0) + ends
+    head = struct.pack("!BBHHHBBH", 0x45, 0, IP_HLEN + len(body), 0, 0x4000, 64, IPPROTO_ICMP, 0) + ends
     return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + body
 
 

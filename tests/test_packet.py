@@ -38,7 +38,7 @@ def test_a_frame_whose_mac_begins_like_an_ip_header_is_ethernet():
 
 
 def test_lengths_and_checksums_are_those_that_scapy_builds():
-    written = nk.IP(src=HERE, dst=THERE) / nk.UDP(sport=packet.EPHEMERAL_PORT, dport=53) / b"hi"
+    written = nk.IP(src=HERE, dst=THERE, id=0, flags="DF") / nk.UDP(sport=packet.EPHEMERAL_PORT, dport=53) / b"hi"
     assert packet.to_bytes(nk.IP(dst=THERE) / nk.UDP(dport=53) / b"hi", src=HERE).data == bytes(written)
 
 
@@ -50,6 +50,17 @@ def test_a_missing_source_is_left_to_the_sending_stack():
 def test_a_missing_source_port_is_an_ephemeral_one_and_a_given_one_stays():
     assert packet.ipv4(packet.to_bytes(nk.IP(dst=THERE) / nk.UDP(dport=53))).sport == packet.EPHEMERAL_PORT
     assert packet.ipv4(packet.to_bytes(nk.IP(dst=THERE) / nk.TCP(sport=7, dport=53))).sport == 7
+
+
+def test_a_packet_may_not_be_fragmented_unless_its_writer_says_something_about_fragments():
+    def flags(header):
+        found = packet.fields(header / nk.UDP())
+        return found["IP.flags"], found["IP.id"]
+
+    assert flags(nk.IP(dst=THERE)) == ("DF", 0)
+    assert flags(nk.IP(dst=THERE, flags=0, id=7)) == ("", 7)
+    assert flags(nk.IP(dst=THERE, flags="MF")) == ("MF", 0)
+    assert flags(nk.IP(dst=THERE, frag=3)) == ("", 0)
 
 
 def test_missing_addresses_of_a_frame_are_those_given():
@@ -178,7 +189,7 @@ def test_a_diff_shows_a_header_that_came_and_one_that_went():
 @given(st.binary(max_size=120))
 @settings(max_examples=100, deadline=None)
 def test_an_echo_request_is_what_scapy_builds(payload):
-    built = nk.IP(src=HERE, dst=THERE, id=0) / nk.ICMP(id=7, seq=9) / payload
+    built = nk.IP(src=HERE, dst=THERE, id=0, flags="DF") / nk.ICMP(id=7, seq=9) / payload
     assert packet.icmp_echo(THERE, src=HERE, ident=7, seq=9, payload=payload) == bytes(built)
 
 

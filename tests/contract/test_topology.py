@@ -40,7 +40,7 @@ def test_the_outside_takes_any_datagram(lab, pod):
 def test_a_closed_port_drops_the_datagram_and_answers_with_an_icmp_error(lab, pod):
     journey = lab.outside.send(nk.IP(dst=pod.ip) / nk.UDP(dport=PORT) / b"hi")
     assert journey.fate.kind is FateKind.DROPPED
-    assert (journey.fate.node, journey.fate.reason) == (pod.name, "SKB_DROP_REASON_NO_SOCKET")
+    assert journey.fate.node == pod.name and journey.fate.reason.endswith("NO_SOCKET")
     assert len(journey.replies) == 1
     assert "ICMP unreachable code 3" in nk.summary(journey.replies[0].packet)
 
