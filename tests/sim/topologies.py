@@ -1,0 +1,79 @@
+"""The smallest machines the tests of the simulator need, built through the backend's own calls."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import NamedTuple
+
+from netkit_edu.backend import SendRequest
+from netkit_edu.sim.backend import SimBackend
+
+NIC_IP, BEYOND = "192.0.2.1", "192.0.2.9"
+HOST_IP, POD_IP = "10.0.1.1", "10.0.1.2"
+
+
+class Machine(NamedTuple):
+    """A host with a dummy device for a card, as in the recordings, and a container on a pair."""
+
+    sim: SimBackend
+    host: int
+    pod: int
+    nic: int
+    primary: int
+    peer: int
+
+    def send(self, ns: int, dst: str, **options):
+        """Send a datagram of 100 bytes to port 9, or what ``packet`` says."""
+        packet = options.pop("packet", None) or udp(dst)
+        return self.sim.send(ns, SendRequest(packet, **options))
+
+
+def udp(dst: str, payload: bytes = b"x" * 100, *, src: str = "0.0.0.0", sport: int = 4000, dport: int = 9,
+        ttl: int = 64, tos: int = 0, frag_off: int = 0x4000) -> bytes:  # fmt: skip
+    """Return a datagram from its IP header; the checksums are left to the sender's stack."""
+    body = struct.pack("!HHHH", sport, dport, 8 + len(payload), 0) + payload
+    head = struct.pack(
+        "!BBHHHBBH4s4s",
+        0x45,
+        tos,
+        20 + len(body),
+        0,
+        frag_off,
+        ttl,
+        17,
+        0,
+        socket.inet_aton(src),
+        socket.inet_aton(dst),
+    )
+    return head + body
+
+
+def echo(dst: str, *, src: str = "0.0.0.0", ident: int = 7, payload: bytes = b"ping") -> bytes:
+    """Return an ICMP echo request from its IP header, checksums left open."""
+    body = struct.pack("!BBHHH", 8, 0, 0, ident, 1) + payload
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), 0, 0, 64, 1, 0, socket.inet_aton(src), socket.inet_aton(dst)
+    )
+    return head + body
+
+
+def machine(kind: str = "veth", *, backlog: int = 1000, info: dict | None = None, listen: bool = True) -> Machine:
+    """Build the host and its container, everything up, routes and neighbours set, port 9 open on both."""
+    sim = SimBackend(backlog=backlog)
+    host, pod = sim.netns_add("host"), sim.netns_add("pod")
+    sim.sysctl(host, "net.ipv4.ip_forward", 1)
+    nic = sim.link_add(host, "dummy", "dummy0", attrs={"qdisc": "pfifo"})
+    primary = sim.link_add(host, kind, "pod", peer_ns=pod, peer={"name": "eth0"}, info=info)
+    peer = sim.link_get(host, primary).peer
+    for ns, ifindex, address in ((host, nic, NIC_IP), (host, primary, HOST_IP), (pod, peer, POD_IP)):
+        sim.link_set(ns, ifindex, up=True)
+        sim.addr_add(ns, ifindex, f"{address}/24")
+    sim.route_add(pod, "default", via=HOST_IP)
+    if kind == "veth" or info and info.get("mode") == 0:
+        sim.neigh_add(pod, peer, HOST_IP, sim.link_get(host, primary).mac)
+        sim.neigh_add(host, primary, POD_IP, sim.link_get(pod, peer).mac)
+    if listen:
+        sim.listen(host, udp=9)
+        sim.listen(pod, udp=9)
+    return Machine(sim, host, pod, nic, primary, peer)
