@@ -17,6 +17,9 @@ from netkit_edu.course.present import is_strict
 from netkit_edu.programs import BrokenProgram
 
 
+NOT_YET = "not yet. Replace the ... in the cell above, run it, then run this one again."
+
+
 class NotSolved(AssertionError):
     """Raised by a strict check whose exercise is not solved."""
 
@@ -81,6 +84,8 @@ def _examine(exercise: Exercise, answer: object, seed: int | None) -> Checked:
         return Checked(exercise.id, False, wanted, next_step=_offer(exercise.id))
     seed = random.randrange(1 << 32) if seed is None else seed
     count, misses = exercise.misses(answer, random.Random(seed))
+    if misses and all(miss.got is ... for miss in misses):
+        return Checked(exercise.id, False, NOT_YET, next_step=_offer(exercise.id))
     passed = not misses
     progress.record(exercise.id, passed)
     if passed:
@@ -108,7 +113,7 @@ def _not_yet(answer: object) -> str:
     """Return what to say of an answer that is still the stub, "" of any other."""
     parts = answer if isinstance(answer, (tuple, list)) else [answer]
     if any(part is ... or part is None for part in parts):
-        return "not yet. Replace the ... in the cell above, run it, then run this one again."
+        return NOT_YET
     if isinstance(answer, BrokenProgram):
         return "not yet: the cell above did not give a program. Correct it, run it, then run this one again."
     return ""

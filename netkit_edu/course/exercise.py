@@ -25,6 +25,14 @@ class Miss(NamedTuple):
     got: object
 
 
+class Misses(list):
+    """The wrong cases in order, as `Miss`; ``every`` has all cases, right ones included, in the same form."""
+
+    def __init__(self, every: Sequence[Miss]):
+        super().__init__(m for m in every if isinstance(m.got, Raised) or m.got != m.expected)
+        self.every = tuple(every)
+
+
 class Exercise:
     """One exercise. Subclasses set ``id`` and ``solution`` and override the methods below.
 
@@ -58,21 +66,19 @@ class Exercise:
         """Return the case as the learner should see it when it is the one that fails."""
         return str(case)
 
-    def diagnose(self, misses: Sequence[Miss]) -> str:
+    def diagnose(self, misses: Misses) -> str:
         """Return a sentence that names the misunderstanding these misses look like, or ""."""
         return ""
 
-    def misses(self, answer: object, rng: random.Random) -> tuple[int, list[Miss]]:
+    def misses(self, answer: object, rng: random.Random) -> tuple[int, Misses]:
         """Try the answer on every case; return how many there were, and the misses in order."""
         cases = list(self.cases(rng))
         ready = _try(self.prepare, answer)
-        wrong = []
-        for case in cases:
-            expected = self.expected(case)
-            got = ready if isinstance(ready, Raised) else _try(self.got, ready, case)
-            if isinstance(got, Raised) or got != expected:
-                wrong.append(Miss(case, expected, got))
-        return len(cases), wrong
+        every = [
+            Miss(case, self.expected(case), ready if isinstance(ready, Raised) else _try(self.got, ready, case))
+            for case in cases
+        ]
+        return len(every), Misses(every)
 
 
 class FunctionExercise(Exercise):

@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_first_failure():
     assert check("05.even", lambda n: True, seed=7).rows == check("05.even", lambda n: True, seed=7).rows
 
 
-@pytest.mark.parametrize("stub", [..., None, (..., 1)])
+@pytest.mark.parametrize("stub", [..., None, (..., 1), lambda n: ...])
 def test_a_stub_is_not_yet_and_no_attempt(stub):
     found = check("05.even", stub)
     assert not found.passed
