@@ -16,7 +16,6 @@ from netkit_edu.course.exercise import Exercise, Miss, find
 from netkit_edu.course.present import is_strict
 from netkit_edu.programs import BrokenProgram
 
-
 NOT_YET = "not yet. Replace the ... in the cell above, run it, then run this one again."
 
 
