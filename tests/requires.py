@@ -48,10 +48,11 @@ def _vectors() -> str:
 
 
 def _compilers() -> str:
-    missing = [] if shutil.which("clang") else ["clang (apt-get install clang)"]
-    if importlib.util.find_spec("ziglang") is None:
-        missing.append("ziglang (pip install -e '.[compiler]')")
-    return f"missing {' and '.join(missing)}" if missing else ""
+    from netkit_edu.program.toolchain import all_compilers
+
+    brings = {"clang": "clang, 14 or newer, with a BPF target (apt)", "zig": "ziglang (pip install -e '.[compiler]')"}
+    absent = brings.keys() - {found.kind for found in all_compilers()}
+    return f"missing {' and '.join(brings[kind] for kind in sorted(absent))}" if absent else ""
 
 
 def _notebook() -> str:
