@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import netkit_edu as nk
@@ -13,8 +14,9 @@ def veth_beside_netkit() -> str:
     """The same datagram from two pods of one host to the outside: over veth, and over netkit without a program."""
     with nk.Lab("sim") as lab:
         web, db = lab.pod("web", device="veth"), lab.pod("db", device="netkit")
-        over_veth, over_netkit = (pod.send(datagram(pod.ip)) for pod in (web, db))
-    return draw.comparison(over_veth.compare(over_netkit))
+        veth = replace(web.send(datagram(web.ip)), label="over veth")
+        netkit = replace(db.send(datagram(db.ip)), label="over netkit")
+    return draw.comparison(veth.compare(netkit))
 
 
 def datagram(source: str) -> bytes:
