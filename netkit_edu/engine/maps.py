@@ -65,6 +65,8 @@ class Map:
         self._check_frozen()
         if len(value) != self.spec.value_size:
             raise UsageError(f"map {self.spec.name}: a value has {self.spec.value_size} bytes, not {len(value)}")
+        if flags & _LOCK:
+            raise KernelError("EINVAL", hint=f"map {self.spec.name}: its values have no spin lock")
         self.store(self._key(key), bytes(value), flags)
 
     def delete(self, key: bytes) -> None:
