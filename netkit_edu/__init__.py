@@ -20,7 +20,8 @@ _ROOMS = {
     "netkit_edu.packet": ("to_bytes", "summary", "fields", "diff", "checksum"),
     "netkit_edu.pcap": ("read_pcap", "write_pcap"),
     "netkit_edu.programs": ("compile", "read_object", "CompiledObject", "Program", "BrokenProgram", "RunResult"),
-    "netkit_edu.device": ("Attachment", "Device", "Pair"),
+    "netkit_edu.loaded": ("LoadedProgram",),
+    "netkit_edu.device": ("ANY", "Attachment", "Device", "Pair"),
     "netkit_edu.node": ("Node", "Pod", "Summary"),
     "netkit_edu.lab": ("Lab",),
     "netkit_edu.course": (

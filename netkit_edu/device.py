@@ -11,9 +11,30 @@ from collections.abc import Mapping
 
 from netkit_edu.backend import Chain, LinkInfo, LinkStats
 from netkit_edu.errors import KernelError, UsageError
-from netkit_edu.programs import BrokenProgram, Program
-from netkit_edu.typedmap import MapsByName, TypedMap
-from netkit_edu.uapi import IFF_UP, Hook, Mode, Policy, Scrub
+from netkit_edu.loaded import LoadedProgram
+from netkit_edu.programs import Program
+from netkit_edu.typedmap import TypedMap
+from netkit_edu.uapi import (
+    BPF_F_AFTER,
+    BPF_F_BEFORE,
+    BPF_F_ID,
+    BPF_F_REPLACE,
+    IFF_UP,
+    Hook,
+    Mode,
+    Policy,
+    Scrub,
+)
+
+
+class _Any:
+    """Stands for no program in particular: ``before=nk.ANY`` is the front, ``after=nk.ANY`` the back."""
+
+    def __repr__(self) -> str:
+        return "nk.ANY"
+
+
+ANY = _Any()
 
 
 def choice(kind: type[enum.IntEnum], value, what: str) -> int:
@@ -54,82 +75,6 @@ def attach_type(at, program: Program | None = None) -> int:
 
 def _hook_name(number: int) -> str:
     return next((str(hook) for hook in Hook if hook.attach_type == number), f"attach type {number}")
-
-
-class KernelMap:
-    """A map inside a lab's kernel, as a store of bytes (see `typedmap.MapStore`)."""
-
-    def __init__(self, lab, number: int):
-        self.lab = lab
-        self.number = number
-
-    def lookup(self, key: bytes) -> bytes | None:
-        """Return the value's bytes, None if the key is absent."""
-        return self.lab.kernel_calls.map_lookup(self.number, key)
-
-    def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
-        """Store a value."""
-        self.lab.kernel_calls.map_update(self.number, key, value, flags)
-
-    def delete(self, key: bytes) -> None:
-        """Delete an entry."""
-        self.lab.kernel_calls.map_delete(self.number, key)
-
-    def keys(self) -> list[bytes]:
-        """Return all keys."""
-        return self.lab.kernel_calls.map_keys(self.number)
-
-
-class LoadedProgram:
-    """A program inside a lab's kernel, with maps of its own: ``id`` is the kernel's number for it."""
-
-    def __init__(self, lab, program: Program, shared: Mapping[str, TypedMap] | None = None):
-        self.lab = lab
-        self.program = program
-        calls = lab.kernel_calls
-        numbers = self._shared_numbers(shared or {})
-        for name, spec in program.map_specs.items():
-            if name not in numbers:
-                numbers[name] = calls.map_create(spec)
-        self.id = calls.prog_load(program.code, numbers)
-        self.maps = MapsByName(
-            program.name,
-            {n: TypedMap(spec, KernelMap(lab, numbers[n]), program.btf) for n, spec in program.map_specs.items()},
-        )
-
-    @property
-    def name(self) -> str:
-        """The C function's name."""
-        return self.program.name
-
-    @property
-    def hook(self) -> Hook | None:
-        """The hook its section names, or None."""
-        return self.program.hook
-
-    def _shared_numbers(self, shared: Mapping[str, TypedMap]) -> dict[str, int]:
-        numbers = {}
-        for name, given in shared.items():
-            spec = self.program.map_specs.get(name)
-            if spec is None:
-                has = ", ".join(self.program.map_specs) or "none"
-                raise UsageError(f"{self.program.name!r} uses no map {name!r}; it uses: {has}")
-            store = getattr(given, "store", None)
-            if not isinstance(store, KernelMap) or store.lab is not self.lab:
-                raise UsageError(f"maps[{name!r}] is to be a map of a program loaded into this lab: lab.load(...).maps")
-            if _shape(given.spec) != _shape(spec):
-                raise UsageError(f"map {name!r} is {_shape(spec)} in the program, but {_shape(given.spec)} as given")
-            numbers[name] = store.number
-        return numbers
-
-    def __repr__(self) -> str:
-        return f"<loaded program {self.name!r}, id {self.id}>"
-
-
-def _shape(spec) -> str:
-    return (
-        f"type {spec.type} with keys of {spec.key_size}, values of {spec.value_size} bytes, {spec.max_entries} entries"
-    )
 
 
 class Attachment:
@@ -265,39 +210,63 @@ class Device:
         """Delete it; a pair goes whole, whichever end is deleted."""
         self._calls.link_del(self.node.ns, self.ifindex)
 
-    def attach(self, program, at=None, *, expected_revision: int = 0, flags: int = 0) -> Attachment:
-        """Attach a program to a hook of this netkit device (BPF_PROG_ATTACH), after those already there.
+    def attach(self, program, at=None, *, before=None, after=None, replace=None, expected_revision: int = 0,
+               flags: int = 0) -> Attachment:  # fmt: skip
+        """Attach a program to a hook of this netkit device (BPF_PROG_ATTACH), by default behind those already there.
 
         Args:
             program: a `Program`, loaded on first use and then once for this lab, or what ``lab.load`` returned.
             at: "primary" (runs when the primary sends) or "peer"; by default what the program's section says.
+            before, after: put it there: a program, an attachment, an id, or `ANY` for the front and the back.
+            replace: put it into the place of this program, attachment or id.
             expected_revision: attach only if the hook's revision is this one; 0 for any.
-            flags: the kernel's attach_flags, unchanged.
+            flags: the kernel's attach_flags, added to those that the arguments above mean.
 
         Raises:
             KernelError: EACCES through the peer device, ENXIO on another kind of device, EEXIST if this program is
-                there already, ESTALE if the revision is another, ERANGE if the hook holds 63 programs.
+                there already, ENOENT if the one it is to go by is not, ESTALE if the revision is another, ERANGE if
+                the hook holds 63 programs or the places contradict each other.
             UsageError: no such hook, or not a program.
         """
         loaded = self.node.lab.loaded(program)
         number = attach_type(at, loaded.program)
+        place, relative = self._place(before, after)
+        old = 0 if replace is None else self._program_id(replace)
         self._calls.prog_attach(
-            self.node.ns, self.ifindex, number, loaded.id, flags=flags, expected_revision=expected_revision
-        )
+            self.node.ns, self.ifindex, number, loaded.id, flags=flags | place | (BPF_F_REPLACE if old else 0),
+            replace=old, relative=relative, expected_revision=expected_revision,
+        )  # fmt: skip
         return Attachment(self, number, loaded)
 
-    def detach(self, program=None, at=None, *, expected_revision: int = 0, flags: int = 0) -> None:
-        """Detach a program from a hook (BPF_PROG_DETACH), without one the last.
+    def detach(self, program=None, at=None, *, before=None, after=None, expected_revision: int = 0,
+               flags: int = 0) -> None:  # fmt: skip
+        """Detach a program from a hook (BPF_PROG_DETACH), without one the last; the arguments are those of `attach`.
 
         Raises:
-            KernelError: ENOENT if it is not there, EACCES through the peer device, ESTALE if the revision is another.
+            KernelError: ENOENT if it is not there, EACCES through the peer device, ESTALE if the revision is another,
+                ERANGE if it does not stand where ``before`` and ``after`` say.
         """
         loaded = None if program is None else self.node.lab.loaded(program)
         number = attach_type(at, None if loaded is None else loaded.program)
+        place, relative = self._place(before, after)
         self._calls.prog_detach(
-            self.node.ns, self.ifindex, number, 0 if loaded is None else loaded.id, flags=flags,
-            expected_revision=expected_revision,
+            self.node.ns, self.ifindex, number, 0 if loaded is None else loaded.id, flags=flags | place,
+            relative=relative, expected_revision=expected_revision,
         )  # fmt: skip
+
+    def _place(self, before, after) -> tuple[int, int]:
+        """Return the flags and the one program id by which the kernel is told a place."""
+        given = [(BPF_F_BEFORE, before), (BPF_F_AFTER, after)]
+        flags = sum(flag for flag, value in given if value is not None)
+        named = {self._program_id(value) for _, value in given if value is not None and value is not ANY}
+        if len(named) > 1:
+            raise UsageError("the kernel takes one program to go by: before= and after= name two")
+        return (flags | BPF_F_ID, named.pop()) if named else (flags, 0)
+
+    def _program_id(self, value) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        return value.id if isinstance(value, Attachment) else self.node.lab.loaded(value).id
 
     def chain(self, at) -> Chain:
         """Return a hook's programs in order, and its revision (BPF_PROG_QUERY)."""
@@ -384,14 +353,3 @@ class Pair:
 
     def __repr__(self) -> str:
         return f"<pair\n  primary {self.primary!r}\n  peer    {self.peer!r}>"
-
-
-def program_of(value) -> Program:
-    """Return ``value`` if it is a program, else raise the `UsageError` that says what to write."""
-    if isinstance(value, BrokenProgram):
-        value.complain()
-    if isinstance(value, Program):
-        return value
-    if isinstance(value, Mapping):
-        raise UsageError(f"an object may hold several programs: name one of them, {', '.join(map(repr, value))}")
-    raise UsageError(f"a program is what nk.compile(...)['name'] or a %%bpf cell gives, not {type(value).__name__}")

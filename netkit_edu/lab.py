@@ -12,8 +12,9 @@ import weakref
 from collections.abc import Mapping
 
 from netkit_edu.backend import Backend
-from netkit_edu.device import Device, LoadedProgram, Pair, choice, program_of
+from netkit_edu.device import Device, Pair, choice
 from netkit_edu.errors import BackendUnavailable, KernelError, UsageError
+from netkit_edu.loaded import LoadedProgram, program_of
 from netkit_edu.node import OUTSIDE_IP, Node, Outside, Pod
 from netkit_edu.typedmap import TypedMap
 from netkit_edu.uapi import Mode, Policy, Scrub

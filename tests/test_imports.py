@@ -28,6 +28,7 @@ FLOORS = (
     "vm",
     "typedmap",
     "programs",
+    "loaded",
     "device",
     "node",
     "lab",
