@@ -12,6 +12,8 @@ from netkit_edu.course.datagrams import Datagram
 from netkit_edu.program import compiler
 from netkit_edu.program.files import bpf_folder
 from netkit_edu.uapi import ETH_P_ARP, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, Verdict
+from tests.oracle.differential import TwoMachines
+from tests.oracle.kernel import Refused
 
 PROGRAMS = sorted(bpf_folder().glob("*.bpf.c"))
 COMPILERS = compiler.all_compilers()
@@ -91,3 +93,18 @@ def test_a_program_file_is_in_kernel_style(path):
 def test_every_sample_frame_is_expected_somewhere():
     named = {frame for path in PROGRAMS for _, frame, _ in expectations(head(path)["Expect"])}
     assert named == set(FRAMES)
+
+
+@pytest.mark.kernel
+@pytest.mark.skipif(not COMPILERS, reason="no C compiler for BPF here")
+@pytest.mark.parametrize("path", PROGRAMS, ids=[p.name for p in PROGRAMS])
+def test_linux_takes_the_program_and_answers_the_same(path):
+    for program in nk.compile(path.read_text(), name=path.name).values():
+        if head(path)["Kernel"] == "none loads it":
+            with pytest.raises(Refused) as refusal:
+                TwoMachines(program.code, program.map_specs.values())
+            assert "invalid access to packet" in refusal.value.log
+            continue
+        with TwoMachines(program.code, program.map_specs.values()) as machines:
+            for name in FRAMES.keys() - {"cut"}:  # BPF_PROG_TEST_RUN refuses IPv4 frames without a whole header
+                assert machines.differences(FRAMES[name], mark=name == "marked") == []

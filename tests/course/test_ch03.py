@@ -8,9 +8,11 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.course import check
-from netkit_edu.course.ch03 import TOO_FAR, XDP_WORDS, CountPorts, DropDns, TtlGuard
+from netkit_edu.course.ch03 import TOO_FAR, XDP_WORDS, CountPorts, DropDns, Stream, TtlGuard
 from netkit_edu.packet import fields
 from netkit_edu.program.compiler import find_compiler
+from netkit_edu.uapi import ETH_P_IPV6
+from tests.oracle.differential import TwoMachines
 
 SEEDS = (1, 2, 3)
 EXERCISES = {kind.id: kind() for kind in (TtlGuard, DropDns, CountPorts)}
@@ -50,7 +52,7 @@ WRONG = [
     ("03.drop-dns", "any_protocol", [(" || ip->protocol != IPPROTO_UDP", "")]),
     ("03.drop-dns", "source", [("udp->dest", "udp->source")]),
     ("03.drop-dns", "any_ethertype", [("eth->h_proto != bpf_htons(ETH_P_IP) || ", "")]),
-    ("03.drop-dns", "drops_short", [(BOUNDS + "\t\treturn NETKIT_PASS", BOUNDS + "\t\treturn NETKIT_DROP")]),
+    ("03.drop-dns", "drops_short_ip", [(BOUNDS + "\t\treturn NETKIT_PASS", BOUNDS + "\t\treturn NETKIT_DROP")]),
     ("03.count-ports", "network_order", [("bpf_ntohs(udp->dest)", "udp->dest")]),
     ("03.count-ports", "starts_at_zero", [("one = 1", "one = 0")]),
     ("03.count-ports", "stays_at_one", [("*count += 1", "*count = 1")]),
@@ -68,6 +70,13 @@ def test_a_misunderstanding_is_caught_and_named(exercise, flag, changes, seed):
     found = check(exercise, program(exercise, *changes), seed=seed)
     assert not found.passed
     assert found.thought == slip(exercise, flag)
+
+
+@needs_compiler
+@pytest.mark.parametrize("exercise", ["03.ttl-guard", "03.drop-dns"])
+def test_a_stub_that_passes_everything_is_told_nothing_false(exercise):
+    stub = nk.compile('SEC("netkit/peer") int stub(struct __sk_buff *skb) { return NETKIT_PASS; }')["stub"]
+    assert check(exercise, stub, seed=1).thought == "No packet has been dropped so far."
 
 
 @needs_compiler
@@ -90,6 +99,13 @@ def test_a_missing_bounds_check_is_a_fault_that_is_explained(exercise):
 def test_the_codes_of_xdp_are_recognised(exercise):
     found = check(exercise, program(exercise, ("NETKIT_PASS", "2"), ("NETKIT_DROP", "1")), seed=1)
     assert found.thought == XDP_WORDS
+
+
+@needs_compiler
+@pytest.mark.parametrize("exercise", ["03.ttl-guard", "03.drop-dns"])
+def test_a_program_that_does_the_opposite_is_told_so(exercise):
+    swapped = [("NETKIT_PASS", "NETKIT_X"), ("NETKIT_DROP", "NETKIT_PASS"), ("NETKIT_X", "NETKIT_DROP")]
+    assert "the other way round" in check(exercise, program(exercise, *swapped), seed=1).thought
 
 
 @needs_compiler
@@ -132,3 +148,15 @@ def test_every_check_has_cases_enough_and_traps_among_them(exercise, seed):
     assert len(cases) >= 32
     for slipped in kind.slips:
         assert any(kind.model(case, **{slipped.flag: True}) != kind.expected(case) for case in cases), slipped.flag
+
+
+@pytest.mark.kernel
+@needs_compiler
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_linux_takes_the_solution_and_answers_the_same(exercise):
+    solved = program(exercise)
+    with TwoMachines(solved.code, solved.map_specs.values()) as machines:
+        for case in EXERCISES[exercise].cases(random.Random(1)):
+            for frame in case.frames if isinstance(case, Stream) else [case]:
+                if not frame.is_ip or frame.has(34):  # BPF_PROG_TEST_RUN refuses IPv4 without a whole header
+                    assert frame.datagram.ethertype == ETH_P_IPV6 or machines.differences(frame.bytes) == []
