@@ -1,7 +1,8 @@
 """A journey as a picture: one lane for each namespace, time downwards, softirq context as a tinted band.
 
-Plain functions are small ticks with their names; whatever costs or decides something (lookups, hooks, queues, programs,
-driver calls) has a shape of its own and, where there is one, a phrase.
+Plain functions are small ticks with their names, several in a line where they fit; whatever costs or decides something
+(lookups, hooks, queues, programs, driver calls) has a shape of its own and, where there is one, a phrase. A brief
+drawing keeps the ticks and leaves their names to the tooltips and the text alternative.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from netkit_edu.uapi import Context
 FULL, LEAST = 900, 760  # px, the widest and the narrowest drawing
 GUTTER, EDGE = 74, 14  # px, the column naming contexts, and the margin
 RAIL, WORDS = 22, 40  # px from a lane's left edge to the line the packet follows, and to the text
-TICK, ROW, TWO = 15, 27, 41  # px, heights of a plain function, a shape with one line, and with two
-HEAD = 76  # px above the first hop
+TICK, BARE, ROW, TWO = 13.5, 4, 25, 38  # px, heights: plain function, without its name, shape with one line, with two
+HEAD, JOINT = 76, 14  # px above the first hop, and between two names in one line
 
 
 @dataclass
@@ -53,7 +54,11 @@ class Lane:
 
 @dataclass
 class Step:
-    """A hop with its place: ``y`` is the centre of its shape, ``top`` and ``h`` its row."""
+    """A hop with its place: ``y`` is the centre of its shape, ``top`` and ``h`` its row, ``x`` where its words begin.
+
+    ``two`` puts its phrase on a second line; ``after`` tells that it stands behind another function in the same line,
+    whose right end keeps ``reserved`` px for a device. ``bare`` is a tick without its name.
+    """
 
     hop: Hop
     lane: Lane
@@ -61,17 +66,32 @@ class Step:
     top: float = 0
     h: float = 0
     y: float = 0
+    x: float = 0
     two: bool = False
+    after: bool = False
+    reserved: float = 0
+    bare: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a function with nothing to say but its name."""
+        return self.hop.kind is HopKind.FUNCTION and not self.hop.detail
+
+    @property
+    def end(self) -> float:
+        """The x where its name ends."""
+        return self.x + width(hop_name(self.hop), _font(self))
 
 
-def journey(j: Journey, *, key: str = "") -> str:
+def journey(j: Journey, *, brief: bool = False, key: str = "") -> str:
     """Return a journey as an SVG string, at most 900 px wide, with its text alternative.
 
     Args:
         j: the journey; only its data is used.
+        brief: leave out the names of plain functions, so that more of the way is in sight at once.
         key: makes the ids unique where the same drawing stands twice on one page.
     """
-    steps, lanes, wide = _plan(j)
+    steps, lanes, wide = _plan(j, brief)
     c = Canvas(wide)
     end = steps[-1].top + steps[-1].h if steps else HEAD
     bottom = end + 40
@@ -85,28 +105,51 @@ def journey(j: Journey, *, key: str = "") -> str:
     return c.svg(high, f"{journey_title(j)}: {j.fate}", describe_journey(j), key)
 
 
-def _plan(j: Journey) -> tuple[list[Step], list[Lane], float]:
+def _plan(j: Journey, brief: bool) -> tuple[list[Step], list[Lane], float]:
     """Give every hop a lane, a row and a height; return them with the lanes and the drawing's width."""
     nodes = list(dict.fromkeys([h.node for h in j.hops] + ([j.fate.node] if j.fate.node else []))) or ["sender"]
     lanes = {n: Lane(n) for n in nodes}
     steps, before = [], ""
     for h in j.hops:
         here = f"{h.node}/{h.device}"
-        steps.append(Step(h, lanes[h.node], h.device if h.device and here != before else ""))
-        before = here if h.device else before
+        named = not (brief and h.kind is HopKind.FUNCTION and not h.detail)
+        steps.append(Step(h, lanes[h.node], h.device if named and h.device and here != before else ""))
+        before = here if h.device and named else before
     wide = _widths(steps, list(lanes.values()))
-    y, last = HEAD, None
+    last = None
     for s in steps:
-        if last:
-            y += 6 * (_who(s) != _who(last)) + 8 * (s.lane is not last.lane)
+        s.bare = brief and s.plain
+        if not (last and _joins(last, s)):
+            _place(s, last)
         last = s
-        detail = hop_detail(s.hop)
-        free = s.lane.room - width(hop_name(s.hop), _font(s)) - _chip_width(s.device) - 10
-        s.two = bool(detail) and width(detail, "detail") > free
-        s.h = (TWO if s.two else ROW) if s.hop.kind is not HopKind.FUNCTION else (TICK + 13 if s.two else TICK)
-        s.top, s.y = y, y + (TICK / 2 if s.hop.kind is HopKind.FUNCTION else ROW / 2)
-        y += s.h
     return steps, list(lanes.values()), wide
+
+
+def _place(s: Step, last: Step | None) -> None:
+    """Give a step a row of its own, below the last one's."""
+    y = HEAD
+    if last:
+        y = last.top + last.h + 6 * (_who(s) != _who(last)) + 8 * (s.lane is not last.lane)
+    detail = hop_detail(s.hop)
+    s.x, s.reserved = s.lane.x + WORDS, _chip_width(s.device)
+    free = s.lane.room - width(hop_name(s.hop), _font(s)) - s.reserved - 16
+    s.two = bool(detail) and width(detail, "detail") > free
+    if s.hop.kind is HopKind.FUNCTION:
+        s.h = BARE if s.bare else TICK + 12 * s.two
+        s.top, s.y = y, y + (BARE if s.bare else TICK) / 2
+    else:
+        s.h = TWO if s.two else ROW
+        s.top, s.y = y, y + ROW / 2
+
+
+def _joins(last: Step, s: Step) -> bool:
+    """Put a plain function behind the one before it, in the same line, if it fits; return whether it did."""
+    if s.bare or not (last.plain and s.plain and last.lane is s.lane and _who(last) == _who(s)) or s.device:
+        return False
+    if last.end + JOINT + width(hop_name(s.hop), "tick") + last.reserved > s.lane.x + WORDS + s.lane.room:
+        return False
+    s.x, s.top, s.h, s.y, s.after, s.reserved = last.end + JOINT, last.top, last.h, last.y, True, last.reserved
+    return True
 
 
 def _font(s: Step) -> str:
@@ -183,7 +226,8 @@ def _track(c: Canvas, steps: list[Step]) -> None:
     for a, b in zip(steps, steps[1:], strict=False):
         x1, x2 = a.lane.rail, b.lane.rail
         if a.lane is b.lane:
-            c.line(x1, a.y, x2, b.y, "s-rail", 2)
+            if a.y != b.y:
+                c.line(x1, a.y, x2, b.y, "s-rail", 2)
             continue
         mid = a.top + a.h + (b.top - a.top - a.h) / 2
         bend = 7 if x2 > x1 else -7
@@ -199,24 +243,27 @@ def _track(c: Canvas, steps: list[Step]) -> None:
 
 def _step(c: Canvas, s: Step) -> None:
     """Draw one hop: shape, name, phrase, and the device from here on."""
-    h, lane = s.hop, s.lane
-    x = lane.x + WORDS
-    edge = x + lane.room
+    h, lane, edge = s.hop, s.lane, s.lane.x + WORDS + s.lane.room
     with c.group(tooltip(h)):
-        c.rect(lane.x + 4, s.top, lane.w - 8, s.h, "hover", 4)
-        shapes.hop(c, lane.rail, s.y, h)
-        chip = _chip_width(s.device)
+        left = s.x - 3 if s.plain else lane.x + 4
+        c.rect(left, s.top, s.end + 3 - left if s.plain else lane.w - 8, s.h, "hover", 4)
+        if s.after:
+            c.text(s.x - JOINT / 2, s.y + 4, "›", "tick", anchor="middle")
+        else:
+            shapes.hop(c, lane.rail, s.y, h)
+        if s.bare:
+            return
         if s.device:
-            c.rect(edge - chip, s.y - 8, chip - 2, 16, "o s-line", 8, ' stroke-width="1"')
-            c.text(edge - chip / 2 - 1, s.y + 3.7, s.device, "chip", anchor="middle")
-        used = c.text(x, s.y + 4, hop_name(h), _font(s), room=edge - x - chip - 2)
+            c.rect(edge - s.reserved, s.y - 8, s.reserved - 2, 16, "o s-line", 8, ' stroke-width="1"')
+            c.text(edge - s.reserved / 2 - 1, s.y + 3.7, s.device, "chip", anchor="middle")
+        used = c.text(s.x, s.y + 4, hop_name(h), _font(s), room=0 if s.after else edge - s.x - s.reserved - 2)
         detail = hop_detail(h)
         font = "small" if h.kind is HopKind.FUNCTION else "detail"
         fill = shapes.verdict_class(int(h.data.get("verdict", 0))) if h.kind is HopKind.PROGRAM else ""
         if s.two:
-            c.text(x, s.y + 18, detail, font, room=edge - x, fill=fill)
+            c.text(s.x, s.y + 18, detail, font, room=edge - s.x, fill=fill)
         elif detail:
-            c.text(x + used + 8, s.y + 4, detail, font, fill=fill)
+            c.text(s.x + used + 8, s.y + 4, detail, font, fill=fill)
 
 
 def _fate(c: Canvas, j: Journey, steps: list[Step], lanes: list[Lane], end: float) -> None:

@@ -42,7 +42,7 @@ FONTS = {
     "title": Font(15, weight=600),
     "node": Font(13, weight=600),
     "fn": Font(12.5, mono=True, weight=600),
-    "tick": Font(11, mono=True, color="muted"),
+    "tick": Font(10.5, mono=True, color="muted"),
     "detail": Font(11.5, color="ink"),
     "small": Font(11, color="muted"),
     "chip": Font(10.5, mono=True, color="ink"),

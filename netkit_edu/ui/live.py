@@ -58,7 +58,10 @@ class Live:
         seen = self.error if self.error is not None else self.result
         if seen is None:
             return {"text/html": head, "text/plain": self.words()}
-        return {"text/html": head + show.as_html(seen), "text/plain": f"{self.words()}\n{show.as_text(seen)}"}
+        return {
+            "text/html": head + show.as_html(seen, brief=True),
+            "text/plain": f"{self.words()}\n{show.as_text(seen)}",
+        }
 
     def refresh(self) -> None:
         """Redraw the output, if it is on show."""

@@ -56,7 +56,7 @@ class PredictionView:
         said = "✓ Right" if outcome.right else f"✗ You predicted: {chosen}. Not this time"
         parts.append(f"<p><strong>{said}. It happened: {page.esc(outcome.answer)}.</strong></p>")
         parts += [f"<p>{page.esc(outcome.explanation)}</p>"] if outcome.explanation else []
-        shown = show.as_html(outcome.shown) if outcome.shown is not None else ""
+        shown = show.as_html(outcome.shown, brief=True) if outcome.shown is not None else ""
         announced = page.box("".join(parts), "good" if outcome.right else "warn", "status")
         return announced + shown
 

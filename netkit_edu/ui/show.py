@@ -17,24 +17,22 @@ _numbers = itertools.count(1)
 Renderer = Callable[[object], str]
 
 
-def drawing(obj) -> str | None:
+def drawing(obj, brief: bool = False) -> str | None:
     """Return the SVG of a journey, a comparison or a pair, with ids that no other output shares; None for others."""
+    if brief and type(obj).__name__ == "Journey":
+        return draw.journey(obj, brief=True, key=f"-{next(_numbers)}")
     for kind, draw_it in _DRAWN.items():
         if any(c.__name__ == kind and c.__module__.startswith("netkit_edu") for c in type(obj).__mro__):
             return draw_it(obj, key=f"-{next(_numbers)}")
     return None
 
 
-def _journey(j, key: str) -> str:
-    return draw.journey(j, key=key)
+_DRAWN = {"Journey": draw.journey, "Comparison": draw.comparison, "Pair": draw.pair, "PairView": draw.pair}
 
 
-_DRAWN = {"Journey": _journey, "Comparison": draw.comparison, "Pair": draw.pair, "PairView": draw.pair}
-
-
-def as_html(obj) -> str:
-    """Return anything as HTML: its drawing, its box, or its text."""
-    svg = drawing(obj)
+def as_html(obj, brief: bool = False) -> str:
+    """Return anything as HTML: its drawing (a journey's in brief if asked), its box, or its text."""
+    svg = drawing(obj, brief)
     if svg is not None:
         return f'<div class="nk-drawing" style="overflow-x:auto">{svg}</div>'
     if isinstance(obj, BaseException):
@@ -195,9 +193,9 @@ def register(ip) -> None:
     """Give an IPython shell the displays of this package."""
     formatters = ip.display_formatter.formatters
     for module, kind in [*DRAWINGS, *BOXES]:
-        formatters["text/html"].for_type_by_name(module, kind, as_html)
+        formatters["text/html"].for_type_by_name(module, kind, lambda obj: as_html(obj))
     for module, kind in DRAWINGS:
-        formatters["image/svg+xml"].for_type_by_name(module, kind, drawing)
+        formatters["image/svg+xml"].for_type_by_name(module, kind, lambda obj: drawing(obj))
         formatters["text/plain"].for_type_by_name(module, kind, lambda o, p, cycle: p.text(as_text(o)))
     formatters["text/plain"].for_type_by_name(
         "netkit_edu.errors", "NetkitEduError", lambda o, p, cycle: p.text(as_text(o))

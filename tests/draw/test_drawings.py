@@ -35,7 +35,19 @@ def nasty() -> Journey:
     return Journey(b"", hops, Fate(FateKind.DROPPED, NASTY, NASTY, NASTY), NASTY, {NASTY: {NASTY: 1}}, label=NASTY)
 
 
+def lab(device: str = "veth") -> Journey:
+    """A journey as the simulator makes it."""
+    import netkit_edu as nk
+
+    with nk.Lab() as small:
+        pod = small.pod("web", device=device)
+        return pod.send(nk.IP(dst=small.outside.ip) / nk.UDP(dport=53) / b"hi")
+
+
 DRAWINGS = {
+    "simulated veth": lambda: draw.journey(lab()),
+    "simulated netkit in brief": lambda: draw.journey(lab("netkit"), brief=True),
+    "simulated comparison": lambda: draw.comparison(compare(lab(), lab("netkit"))),
     "veth": lambda: draw.journey(samples.veth()),
     "netkit": lambda: draw.journey(samples.netkit(("count", -1), ("drop_dns", 2), error="ENOBUFS")),
     "unknown": lambda: draw.journey(samples.netkit(("three", 3))),
@@ -148,11 +160,14 @@ def test_time_runs_downwards():
 def test_each_namespace_has_its_lane_from_left_to_right():
     j = samples.veth()
     root = tree(draw.journey(j))
-    lefts = [float(g.find(f"{SVG}rect").get("x")) for g in root.iter(f"{SVG}g") if g.get("class") == "hop"]
-    by_node = {h.node: {x for h2, x in zip(j.hops, lefts, strict=True) if h2.node == h.node} for h in j.hops}
-    assert [len(xs) for xs in by_node.values()] == [1, 1, 1]
-    web, host, outside = (min(xs) for xs in by_node.values())
-    assert web < host < outside
+    rects = [g.find(f"{SVG}rect") for g in root.iter(f"{SVG}g") if g.get("class") == "hop"]
+    spans = {}
+    for h, r in zip(j.hops, rects, strict=True):
+        left, right = spans.get(h.node, (900, 0))
+        x, wide = float(r.get("x")), float(r.get("width"))
+        spans[h.node] = min(left, x), max(right, x + wide)
+    web, host, outside = spans.values()
+    assert web[1] < host[0] and host[1] < outside[0]
 
 
 def test_softirq_is_named_and_tinted():
@@ -298,3 +313,10 @@ def _timed(call, clock) -> float:
     start = clock()
     call()
     return clock() - start
+
+
+def test_brief_journey_keeps_every_tooltip_and_is_lower():
+    whole, brief = (tree(draw.journey(samples.veth(), brief=b)) for b in (False, True))
+    assert float(brief.get("height")) < 0.85 * float(whole.get("height"))
+    assert len([g for g in brief.iter(f"{SVG}g") if g.get("class") == "hop"]) == len(samples.veth().hops)
+    assert brief.find(f"{SVG}desc").text == whole.find(f"{SVG}desc").text
