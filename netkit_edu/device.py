@@ -50,6 +50,13 @@ def choice(kind: type[enum.IntEnum], value, what: str) -> int:
     raise UsageError(f"{what} is {_names(kind)}, not {value!r}")
 
 
+def whole_number(value, what: str, least: int = 0, most: int = 0xFFFF_FFFF) -> int:
+    """Return ``value`` if it is a whole number in this range, else raise the `UsageError` that says which is."""
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+        return int(value)
+    raise UsageError(f"{what} is a number from {least} to {most}, not {value!r}")
+
+
 def _names(kind: type[enum.Enum]) -> str:
     return " or ".join(repr(name.lower()) for name in kind.__members__)
 
@@ -198,6 +205,8 @@ class Device:
 
     def set(self, *, mtu: int | None = None, mac: str | None = None) -> Device:
         """Change its MTU (bytes) or its MAC address; return it."""
+        if mtu is not None:
+            whole_number(mtu, "mtu")
         self._calls.link_set(self.node.ns, self.ifindex, mtu=mtu, mac=mac)
         return self
 

@@ -208,6 +208,8 @@ class Lab:
 
     def _check_name(self, name: str) -> None:
         self.kernel_calls  # noqa: B018 - a closed lab says so first
+        if not isinstance(name, str) or not name:
+            raise UsageError(f"a name is text such as 'web', not {name!r}")
         if name in self.nodes:
             raise KernelError("EEXIST", f"there is a node {name!r} in this lab", "take another name, or make a new lab")
 

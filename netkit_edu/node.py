@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from netkit_edu import packet as wire
 from netkit_edu.backend import Received, SendRequest
-from netkit_edu.device import Device, Pair
+from netkit_edu.device import Device, Pair, whole_number
 from netkit_edu.errors import UsageError
 from netkit_edu.journey import Journey
 from netkit_edu.packet import Wire
 from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IPPROTO_ICMP, IPPROTO_UDP
 
 OUTSIDE_IP = "192.0.2.2"
+MAX_REPEAT = 1_000_000
 VIA = ("auto", "udp", "icmp", "raw", "packet")
 
 
@@ -115,7 +116,7 @@ class Node:
         Raises:
             KernelError: EADDRINUSE if there is one.
         """
-        self.lab.kernel_calls.listen(self.ns, udp=udp)
+        self.lab.kernel_calls.listen(self.ns, udp=whole_number(udp, "udp", 1, 65535))
 
     @property
     def received(self) -> list[Received]:
@@ -145,8 +146,10 @@ class Node:
         """
         if via not in VIA:
             raise UsageError(f"via is one of {', '.join(map(repr, VIA))}, not {via!r}")
-        if repeat is not None and repeat < 1:
-            raise UsageError(f"repeat counts packets from 1, not {repeat}")
+        for what, value in (("mark", mark), ("priority", priority), ("cpu", cpu), ("gso_size", gso_size)):
+            whole_number(value, what)
+        if repeat is not None:
+            whole_number(repeat, "repeat", 1, MAX_REPEAT)
         data = wire.to_bytes(packet)
         if via == "auto":
             via = self._socket_for(data)
@@ -280,7 +283,7 @@ class Pod(Node):
 
 def _prefix(address: str) -> str:
     try:
-        interface = ipaddress.IPv4Interface(address)
+        interface = ipaddress.IPv4Interface(str(address))
     except ValueError as error:
         raise UsageError(f"an IPv4 address with prefix length, such as 10.0.9.2/24, not {address!r}") from error
     return interface.with_prefixlen
