@@ -35,6 +35,24 @@ def test_a_fresh_pair_is_down_without_arp_or_addresses(pair):
         assert (info.operstate, info.carrier, info.qdisc) == (IF_OPER_DOWN, False, "noop")
 
 
+def test_a_fresh_l2_pair_has_mac_addresses_and_arp(lab):
+    pair = lab.pair("hst", peer_in=lab.node("n1"), mode="l2")
+    macs = set()
+    for device in (pair.primary, pair.peer):
+        assert (device.mode, device.info.flags) == (Mode.L2, IFF_BROADCAST | IFF_MULTICAST)
+        first = int(device.mac[:2], 16)
+        assert first & 1 == 0 and device.mac != "00:00:00:00:00:00"
+        macs.add(device.mac)
+    assert len(macs) == 2
+
+
+def test_an_mtu_asked_for_the_primary_is_not_the_peers(lab):
+    pair = lab.pair("hst", peer_in=lab.node("n1"), attrs={"mtu": 9000})
+    assert (pair.primary.mtu, pair.peer.mtu) == (9000, 1500)
+    pair = lab.pair("hst2", peer_in=lab.node("n2"), peer_attrs={"mtu": 1400})
+    assert (pair.primary.mtu, pair.peer.mtu) == (1500, 1400)
+
+
 def test_a_fresh_pair_has_the_kernels_defaults(pair):
     for device in (pair.primary, pair.peer):
         assert (device.mode, device.policy, device.peer_policy) == (Mode.L3, Policy.PASS, Policy.PASS)
