@@ -172,7 +172,7 @@ class Program:
         )  # fmt: skip
 
     def step(self, packet, *, world=None, **fields: int) -> Iterator:
-        """Run as `run` does, one instruction at a time; yields what each one saw and changed (`engine.machine.State`)."""
+        """Run as `run` does, one instruction at a time; yields what each saw and changed (`engine.machine.State`)."""
         from netkit_edu.engine.world import World
 
         return self._executable.step(skb_for_run(packet, **fields), World() if world is None else world)
