@@ -195,12 +195,14 @@ def test_binder_reads_the_same_environment():
 def test_environment_has_what_the_package_needs():
     from packaging.requirements import Requirement
 
-    specs = [entry for entry in environment()["dependencies"] if isinstance(entry, str)]
-    conda = {re.match(r"[\w-]+", spec)[0]: spec for spec in specs}
+    specs = []
+    for entry in environment()["dependencies"]:
+        specs += entry["pip"] if isinstance(entry, dict) else [entry]
+    written = {re.match(r"[\w-]+", spec)[0]: spec for spec in specs}
     for text in PYPROJECT["project"]["dependencies"]:
         requirement = Requirement(text)
-        written = conda[requirement.name].removeprefix(requirement.name)
-        assert set(written.split(",")) == {str(s) for s in requirement.specifier}
+        versions = written[requirement.name].removeprefix(requirement.name)
+        assert set(versions.split(",")) == {str(s) for s in requirement.specifier}
 
 
 def test_environment_pip_section_parses():
