@@ -30,6 +30,8 @@ from netkit_edu.uapi import (
     BPF_F_ID,
     BPF_F_LINK,
     BPF_F_REPLACE,
+    BPF_NETKIT_PEER,
+    BPF_NETKIT_PRIMARY,
     BPF_TCX_EGRESS,
     BPF_TCX_INGRESS,
     IF_OPER_DOWN,
@@ -139,7 +141,7 @@ class SimBackend:
             mtu=dev.mtu,
             mac=dev.dev_addr.hex(":"),
             operstate=_operstate(dev),
-            carrier=dev.carrier and dev.up,
+            carrier=dev.carrier,
             qdisc=dev.qdisc.id,
             peer=peer.ifindex if peer is not None else 0,
             peer_netns=peer.net.number if peer is not None and peer.net is not dev.net else -1,
@@ -307,6 +309,8 @@ class SimBackend:
 def _check_attach(attach_type: int, flags: int) -> None:
     if attach_type in (BPF_TCX_INGRESS, BPF_TCX_EGRESS):
         raise KernelError("EOPNOTSUPP", hint="the simulator has no tcx hooks")
+    if attach_type not in (BPF_NETKIT_PRIMARY, BPF_NETKIT_PEER):
+        raise KernelError("EINVAL")
     if flags & ~BPF_F_MPROG:
         raise KernelError("EINVAL")
 

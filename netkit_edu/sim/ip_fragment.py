@@ -54,9 +54,11 @@ def _ip_frag_queue(queue: FragQueue, skb: SkBuff, iph: Iphdr) -> bool:
     """Keep one fragment; False for an overlap, a duplicate or an impossible place."""
     data = bytes(skb.buf[skb.transport_header :])
     offset = (iph.frag_off & IP_OFFSET) * 8
-    end = offset + len(data)
     more = iph.frag_off & IP_MF
-    if end + iph.ihl > MAX_DATAGRAM or (more and len(data) % 8):
+    if more:  # only the last may have an odd length; of another the rest is cut off
+        data = data[: len(data) & ~7]
+    end = offset + len(data)
+    if end + iph.ihl > MAX_DATAGRAM or end == offset:
         return False
     if any(offset < at + len(part) and at < end for at, part in queue.parts.items()) or offset in queue.parts:
         return False

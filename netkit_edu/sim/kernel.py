@@ -24,7 +24,7 @@ from netkit_edu.sim.raw import packet_snd, raw_sendmsg
 from netkit_edu.sim.sock import Sock
 from netkit_edu.sim.trace import Trace
 from netkit_edu.sim.udp import udp_sendmsg
-from netkit_edu.uapi import errno_name
+from netkit_edu.uapi import Context, errno_name
 
 SENDMSG = {"udp": udp_sendmsg, "icmp": ping_v4_sendmsg, "raw": raw_sendmsg, "packet": packet_snd}
 
@@ -82,6 +82,7 @@ class Kernel:
 
     def _sendmsg(self, sendmsg, net: Netns, request: SendRequest, cpu: Cpu) -> Trace:
         """One system call of the sender."""
+        depth = cpu.bh_disabled
         trace = Trace(cpu, request.packet, request.label)
         sk = Sock(
             net,
@@ -93,6 +94,8 @@ class Kernel:
         try:
             err = sendmsg(sk, trace, request.packet)
         except KernelError as refused:
+            if cpu.bh_disabled != depth or cpu.context is not Context.PROCESS:
+                raise  # not the stack refusing, but a driver's own error on the way
             trace.sender_error = refused.name
             trace.end(FateKind.NOT_SENT, net, refused.name)
         else:

@@ -12,7 +12,7 @@ from netkit_edu.sim.dev import __dev_queue_xmit as dev_queue_xmit
 from netkit_edu.sim.inet import IPHDR_LEN, ip_send_check
 from netkit_edu.sim.ip_output import ip_output, net_xmit_errno
 from netkit_edu.sim.netfilter import LOCAL_OUT, nf_hook
-from netkit_edu.sim.route import ip_route_output_flow
+from netkit_edu.sim.route import RTN_BROADCAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import alloc_skb
 from netkit_edu.sim.sock import Sock
 from netkit_edu.uapi import ETH_HLEN, ETH_P_IP
@@ -26,6 +26,8 @@ def raw_sendmsg(sk: Sock, trace, packet: bytes) -> int:
         raise KernelError("EINVAL", hint="a raw socket sends whole IPv4 packets: 20 bytes of header at least")
     daddr = int.from_bytes(packet[16:20], "big")
     rt = ip_route_output_flow(trace, net, daddr, oif=sk.bound_dev_if, anysrc=True)
+    if rt.type is RTN_BROADCAST:
+        raise KernelError("EACCES", hint="only a socket with SO_BROADCAST may send to a broadcast address")
     return raw_send_hdrinc(sk, trace, packet, rt)
 
 

@@ -7,7 +7,9 @@ import struct
 from typing import NamedTuple
 
 from netkit_edu.backend import SendRequest
+from netkit_edu.program.object import Insn, ProgramCode
 from netkit_edu.sim.backend import SimBackend
+from netkit_edu.uapi import Context
 
 NIC_IP, BEYOND = "192.0.2.1", "192.0.2.9"
 HOST_IP, POD_IP = "10.0.1.1", "10.0.1.2"
@@ -77,3 +79,32 @@ def machine(kind: str = "veth", *, backlog: int = 1000, info: dict | None = None
         sim.listen(host, udp=9)
         sim.listen(pod, udp=9)
     return Machine(sim, host, pod, nic, primary, peer)
+
+
+def returning(sim: SimBackend, code: int, name: str = "prog") -> int:
+    """Load a program of two instructions that returns ``code``; return its id."""
+    insns = (Insn(0xB7, 0, 0, 0, code), Insn(0x95, 0, 0, 0, 0))
+    return sim.prog_load(ProgramCode(name, "tc", insns), {})
+
+
+def faulting(sim: SimBackend) -> int:
+    """Load a program that reads from address 0."""
+    insns = (Insn(0xB7, 1, 0, 0, 0), Insn(0x61, 0, 1, 0, 0), Insn(0x95, 0, 0, 0, 0))
+    return sim.prog_load(ProgramCode("faulting", "tc", insns), {})
+
+
+def stats(sim: SimBackend) -> dict[str, dict[str, int]]:
+    """Every device's counters by "node/device"."""
+    return {
+        dev.path: dict(dev.stats) for net in sim._kernel.namespaces.values() for dev in net.devices.values()
+    }  # fmt: skip
+
+
+def at_rest(sim: SimBackend) -> bool:
+    """True if no packet waits anywhere and no CPU is in the middle of anything."""
+    kernel = sim._kernel
+    return (
+        all(cpu.idle and cpu.context is Context.PROCESS and not cpu.xmit_recursion for cpu in kernel.cpus)
+        and not kernel.interrupts
+        and not any(net.fragments or net.ping_idents for net in kernel.namespaces.values())
+    )

@@ -1,0 +1,159 @@
+"""Devices: a driver of one's own, carriers, the wire between two machines, taps, names and numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from netkit_edu.backend import SendRequest
+from netkit_edu.errors import KernelError
+from netkit_edu.sim.backend import SimBackend
+from netkit_edu.sim.dev import netif_rx
+from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps
+from netkit_edu.sim.rtnetlink import register_netdevice
+from netkit_edu.sim.skbuff import eth_type_trans, skb_orphan
+from netkit_edu.uapi import NetXmit
+from tests.sim.topologies import HOST_IP, POD_IP, at_rest, echo, machine, udp
+
+
+def test_a_driver_of_ones_own_is_a_function_in_a_table():
+    def echo_xmit(skb, dev):
+        """Send back what comes, addresses exchanged."""
+        at = skb.network_header
+        skb.buf[at + 12 : at + 20] = skb.buf[at + 16 : at + 20] + skb.buf[at + 12 : at + 16]
+        skb_orphan(skb, dev)
+        skb.dst = None
+        skb.protocol = eth_type_trans(skb, dev)
+        netif_rx(skb)
+        return NetXmit.SUCCESS
+
+    sim = SimBackend()
+    ns = sim.netns_add("x")
+    dev = NetDevice(NetDeviceOps(ndo_start_xmit=echo_xmit), kind="mine")
+    register_netdevice(dev, sim._kernel.namespaces[ns], "toy%d")
+    sim.link_set(ns, dev.ifindex, up=True)
+    sim.addr_add(ns, dev.ifindex, "10.9.0.1/24")
+    sim.neigh_add(ns, dev.ifindex, "10.9.0.2", "00:00:00:00:00:00")
+    sim.listen(ns, udp=9)
+    journey = sim.send(ns, SendRequest(udp("10.9.0.2")))
+    assert [(h.function, h.device) for h in journey.hops if h.kind == "driver"] == [("echo_xmit", "toy0")]
+    assert journey.fate.delivered and sim.received(ns)[0].src == "10.9.0.2"
+
+
+@pytest.mark.parametrize("kind", ["veth", "netkit", "nic"])
+def test_the_carrier_is_there_while_both_ends_are_up(kind):
+    sim = SimBackend()
+    a, b = sim.netns_add("a"), sim.netns_add("b")
+    one = sim.link_add(a, kind, "one", peer_ns=b, peer={"name": "two"})
+    two = sim.links(b)[-1].ifindex
+    seen = []
+    for ns, ifindex, up in ((a, one, True), (b, two, True), (a, one, False), (a, one, True), (b, two, False)):
+        sim.link_set(ns, ifindex, up=up)
+        seen.append([(info.carrier, info.qdisc) for info in (sim.link_get(a, one), sim.link_get(b, two))])
+    queue = "pfifo_fast" if kind == "nic" else "noqueue"
+    off, on = [(False, "noop")] * 2, [(True, queue)] * 2
+    assert seen == [off, on, off, on, off]
+
+
+@pytest.mark.parametrize("kind", ["veth", "netkit"])
+def test_without_carrier_packets_are_dropped_before_the_driver_and_nobody_is_told(kind):
+    """G10"""
+    m = machine(kind)
+    m.sim.link_set(m.pod, m.peer, up=False)
+    journey = m.send(m.host, POD_IP, recverr=True)
+    assert (journey.fate.kind, journey.sender_error) == ("dropped", None)
+    assert journey.counters == {"host/pod": {"tx_dropped": 1}}
+    assert not [h for h in journey.hops if h.kind == "driver"]
+
+
+def wired() -> tuple[SimBackend, int, int]:
+    sim = SimBackend()
+    ends = []
+    for name, address in (("here", "192.0.2.1"), ("there", "192.0.2.2")):
+        ends.append((sim.netns_add(name), address))
+    (here, _), (there, _) = ends
+    sim.link_add(here, "nic", "eth0", peer_ns=there, peer={"name": "eth0"})
+    for ns, address in ends:
+        sim.link_set(ns, 2, up=True)
+        sim.addr_add(ns, 2, f"{address}/24")
+    for ns, other, address in ((here, there, "192.0.2.2"), (there, here, "192.0.2.1")):
+        sim.neigh_add(ns, 2, address, sim.link_get(other, 2).mac)
+    return sim, here, there
+
+
+def test_a_frame_on_the_wire_arrives_as_an_interrupt_on_the_other_machine():
+    sim, here, there = wired()
+    sim.listen(there, udp=9)
+    journey = sim.send(here, SendRequest(udp("192.0.2.2"), mark=7))
+    assert (journey.fate.delivered, journey.fate.node) == (True, "there")
+    functions = [h.function for h in journey.hops]
+    wire = functions.index("wire")
+    assert functions[wire - 3 : wire] == ["nic_xmit", "consume_skb", "sock_wfree"]
+    assert functions[wire + 1 : wire + 3] == ["net_rx_action", "nic_poll"]
+    assert {(h.node, h.context) for h in journey.hops[wire + 1 :]} == {("there", "softirq")}
+    assert journey.counters["there/eth0"] == {"rx_packets": 1, "rx_bytes": 142}
+
+
+def test_two_machines_ping_each_other_through_their_cards():
+    sim, here, there = wired()
+    journey = sim.send(here, SendRequest(echo("192.0.2.2"), via="icmp"))
+    assert journey.fate.delivered and journey.replies[0].fate.delivered
+    assert journey.replies[0].fate.node == "here"
+    assert at_rest(sim)
+
+
+def test_a_card_without_a_wire_transmits_into_the_void():
+    sim = SimBackend()
+    ns = sim.netns_add("x")
+    dev = sim.link_add(ns, "nic", "")
+    sim.link_set(ns, dev, up=True)
+    sim.addr_add(ns, dev, "192.0.2.1/24")
+    sim.neigh_add(ns, dev, "192.0.2.2", "02:00:00:00:00:99")
+    assert sim.send(ns, SendRequest(udp("192.0.2.2"))).fate.kind == "transmitted"
+    assert sim.send(ns, SendRequest(udp("192.0.2.3"))).fate.reason == "NEIGH_FAILED"
+
+
+def test_a_tap_sees_what_leaves_before_the_driver_and_what_arrives_before_the_stack():
+    m = machine("netkit")
+    sender, receiver = m.sim.capture_start(m.pod, m.peer), m.sim.capture_start(m.host, m.primary)
+    m.send(m.pod, HOST_IP)
+    (out,), (into,) = m.sim.captured(sender), m.sim.captured(receiver)
+    assert (out.direction, into.direction) == ("out", "in")
+    assert out.frame == into.frame and out.frame[:14] == bytes(12) + b"\x08\x00"
+    m.sim.capture_stop(sender)
+    m.send(m.pod, HOST_IP)
+    assert len(m.sim.captured(receiver)) == 2
+    with pytest.raises(KernelError):
+        m.sim.captured(sender)
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "errno"),
+    [
+        ("nonsense", {}, "EOPNOTSUPP"),
+        ("dummy", {"name": "lo"}, "EEXIST"),
+        ("dummy", {"name": "sixteen-letters-"}, "EINVAL"),
+        ("dummy", {"name": "a/b"}, "EINVAL"),
+        ("dummy", {"attrs": {"ifindex": 1}}, "EBUSY"),
+        ("dummy", {"attrs": {"mac": "01:00:00:00:00:00"}}, "EADDRNOTAVAIL"),
+        ("dummy", {"attrs": {"mac": "02:00"}}, "EINVAL"),
+        ("veth", {"name": "v", "peer": {"name": "v"}}, "EEXIST"),
+        ("veth", {"attrs": {"mtu": 67}}, "EINVAL"),
+        ("netkit", {"attrs": {"mtu": 65536}}, "EINVAL"),
+        ("nic", {"name": "e", "peer": {"name": "e"}}, "EEXIST"),
+    ],
+)
+def test_a_device_that_cannot_be_is_refused_whole(kind, how, errno):
+    sim = SimBackend()
+    ns = sim.netns_add("x")
+    with pytest.raises(KernelError) as refusal:
+        sim.link_add(ns, kind, **{"name": "d", **how})
+    assert refusal.value.name == errno
+    assert [info.name for info in sim.links(ns)] == ["lo"]
+
+
+def test_devices_without_a_name_are_numbered_and_ifindexes_are_not_used_again():
+    sim = SimBackend()
+    ns = sim.netns_add("x")
+    assert [sim.link_get(ns, sim.link_add(ns, "dummy", "")).name for _ in range(2)] == ["dummy0", "dummy1"]
+    sim.link_del(ns, 2)
+    assert (sim.link_add(ns, "dummy", ""), sim.link_get(ns, 4).name) == (4, "dummy0")
