@@ -6,6 +6,8 @@ matter: ones' complement has two zeros, and which of them comes out depends on t
 
 from __future__ import annotations
 
+import struct
+
 NONE, UNNECESSARY, COMPLETE, PARTIAL = range(4)  # skb->ip_summed, include/linux/skbuff.h
 _U16, _U32 = 0xFFFF, 0xFFFF_FFFF
 
@@ -54,8 +56,9 @@ def replace_partial(field: int, old: int, new: int) -> int:
 
 def partial(data: bytes, total: int) -> int:
     """Return a 32-bit sum with the words of some bytes added to it (csum_partial); the length is a multiple of 4."""
-    for at in range(0, len(data), 4):
-        total = add(total, int.from_bytes(data[at : at + 4], "little"))
+    total += sum(struct.unpack(f"<{len(data) // 4}I", data))
+    while total > _U32:
+        total = (total & _U32) + (total >> 32)
     return total
 
 

@@ -11,7 +11,7 @@ from netkit_edu import uapi
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.program.object import MapSpec
 
-MEMORY_LIMIT = 64 << 20  # bytes of keys and values of one map; the kernel's limit is its memory (ENOMEM)
+MEMORY_LIMIT = 32 << 20  # bytes of keys and values of one map; the kernel's limit is its memory (ENOMEM)
 
 _NO_PREALLOC, _NUMA_NODE, _ZERO_SEED, _MMAPABLE = 1 << 0, 1 << 2, 1 << 6, 1 << 10
 _ACCESS = 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8  # BPF_F_RDONLY, WRONLY, RDONLY_PROG, WRONLY_PROG

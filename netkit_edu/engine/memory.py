@@ -18,6 +18,7 @@ from netkit_edu.engine.skb import SkBuff
 
 U64 = (1 << 64) - 1
 STACK_SIZE = 512  # bytes of one frame (MAX_BPF_STACK)
+MOVE_LIMIT = 32 << 20  # bytes that the helpers of one run may copy: what bounds its time and memory beside the budget
 
 SHIFT = 28
 ORIGIN = 1 << 24
@@ -83,6 +84,9 @@ class Region:
     def read(self, offset: int, size: int) -> bytes:
         raise self.fault("read", offset, size)
 
+    def read_up_to(self, offset: int, limit: int) -> bytes:
+        raise self.fault("read", offset, 1)
+
     def write(self, offset: int, data: bytes) -> None:
         raise self.fault("write", offset, len(data))
 
@@ -124,6 +128,12 @@ class Bytes(Region):
         if offset < 0 or at + size > self.end:
             raise self.fault("read", offset, size)
         return bytes(self.data[at : at + size])
+
+    def read_up_to(self, offset: int, limit: int) -> bytes:
+        at = self.start + offset
+        if offset < 0 or at >= self.end:
+            raise self.fault("read", offset, 1)
+        return bytes(self.data[at : min(at + limit, self.end)])
 
     def write(self, offset: int, data: bytes) -> None:
         at = self.start + offset
@@ -183,10 +193,11 @@ class Packet(Bytes):
 class Memory:
     """All regions of one run, by number."""
 
-    __slots__ = ("regions", "_values")
+    __slots__ = ("regions", "moved", "_values")
 
     def __init__(self, regions: dict[int, Region]):
         self.regions = regions
+        self.moved = 0  # bytes that helpers copied so far
         self._values: dict[int, int] = {}
 
     def load(self, address: int, size: int) -> int:
@@ -217,14 +228,29 @@ class Memory:
         region = self.regions.get(address >> SHIFT)
         if region is None:
             raise nowhere("read", address, size)
+        self._charge(size)
         return region.read((address & _OFFSET) - ORIGIN, size)
+
+    def string(self, address: int, limit: int) -> bytes:
+        """Return the bytes before the next zero byte, at most ``limit`` and at most to the region's end."""
+        region = self.regions.get(address >> SHIFT)
+        if region is None:
+            raise nowhere("read", address, 1)
+        self._charge(limit)
+        return region.read_up_to((address & _OFFSET) - ORIGIN, limit).partition(b"\0")[0]
 
     def write(self, address: int, data: bytes) -> None:
         """Fill the memory that a helper was given a pointer to."""
         region = self.regions.get(address >> SHIFT)
         if region is None:
             raise nowhere("write", address, len(data))
+        self._charge(len(data))
         region.write((address & _OFFSET) - ORIGIN, data)
+
+    def _charge(self, size: int) -> None:
+        self.moved += size
+        if self.moved > MOVE_LIMIT:
+            raise Fault(f"helpers were to copy more than {MOVE_LIMIT >> 20} MiB in one run of the program")
 
     def pointer(self, name: str, value: bytearray, *, readonly: bool = False) -> int:
         """Return the address of a map's value, which becomes a region of its own on first use."""

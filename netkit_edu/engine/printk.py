@@ -93,13 +93,10 @@ def _number(value: int, letter: str, flags: str, width: int) -> str:
 
 def _string(address: int, memory: Memory) -> str:
     """Return the zero-terminated string at an address; the kernel reads without faulting, and finds nothing instead."""
-    out = bytearray()
     try:
-        while len(out) < _MAX_STRING and (byte := memory.load(address + len(out), 1)):
-            out.append(byte)
+        return memory.string(address, _MAX_STRING).decode("latin-1")
     except Fault:
         return ""
-    return out.decode("latin-1")
 
 
 def _address(kind: str, pointer: int, memory: Memory) -> str:
