@@ -28,6 +28,9 @@ def _entry(claim: Claim, width: int) -> str:
     lines += _wrapped(claim.text, width)
     if claim.finer:
         lines += _wrapped(f"finer: {claim.finer}", width)
+    met = {place[:2] for place in claim.cells}
+    if met and (later := [number for number in claim.chapters if number not in met]):
+        lines.append(f"    to come   chapter {', '.join(later)}")
     for word, places in (("cell", claim.cells), ("simulator", claim.simulator), ("Linux", claim.linux)):
         lines += [f"    {word:<9} {place}" for place in places]
     return "\n".join(lines)

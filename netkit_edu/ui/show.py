@@ -171,6 +171,14 @@ def show_chain(pair, at: str) -> Drawing:
     return Drawing(draw.chain(pair, at, key=f"-{next(_numbers)}"), draw.text_chain(pair, at))
 
 
+def _checked(found) -> str:
+    return page.box(found._repr_html_(), "good" if found.passed else "bad" if found.rows else "plain")
+
+
+def _boxed(obj) -> str:
+    return page.box(obj._repr_html_())
+
+
 BOXES: dict[tuple[str, str], Renderer] = {
     ("netkit_edu.programs", "Program"): _program,
     ("netkit_edu.programs", "CompiledObject"): _object,
@@ -179,6 +187,9 @@ BOXES: dict[tuple[str, str], Renderer] = {
     ("netkit_edu.backend", "Chain"): _chain,
     ("netkit_edu.node", "Summary"): _summary,
     ("netkit_edu.course.refused", "refused"): _refused,
+    ("netkit_edu.course.checks", "Checked"): _checked,
+    ("netkit_edu.course.checks", "Text"): _boxed,
+    ("netkit_edu.course.progress", "Progress"): _boxed,
     ("netkit_edu.errors", "NetkitEduError"): errors.as_html,
 }
 DRAWINGS = (

@@ -80,6 +80,14 @@ def test_no_code_cell_follows_another_without_a_word_too_often(name):
 
 
 @notebooks
+def test_predictions_do_not_give_their_answer_away(name):
+    for cell in reader.cells(name, "code"):
+        if reader.source(cell).startswith("nk.predict("):
+            assert cell["metadata"].get("jupyter", {}).get("source_hidden"), f"{name}#{cell['id']} shows its code"
+            assert '""' not in reader.source(cell), f"{name}#{cell['id']}: an option without a sentence is the answer"
+
+
+@notebooks
 def test_exercise_cells_and_the_catalogue_agree(name):
     listed = {e.id: e.cell for e in catalogue.load().exercises.values() if e.chapter == name[:2]}
     stubs = {reader.exercise_of(cell): cell["id"] for cell in reader.cells(name) if reader.exercise_of(cell)}
