@@ -87,7 +87,10 @@ def show_widget(widget, words: str) -> None:
 
 
 def radio(description: str, options: list[tuple[str, object]], value, tooltip: str, css_class: str):
-    """Return a group of radio buttons in a row: one Tab stop, arrow keys inside, a label that is read out."""
+    """Return radio buttons in a row: Tab goes from one to the next, Space chooses; the state is what a reader hears.
+
+    (ipywidgets gives its radio inputs no common name, so that browsers do not move between them by arrow keys.)
+    """
     import ipywidgets
 
     buttons = ipywidgets.RadioButtons(

@@ -151,8 +151,8 @@ class Page:
 
     def key(self, key: str, code: int = 0, text: str = "") -> None:
         """Press and release one key; ``text`` is what it types, ``code`` its Windows virtual key code."""
-        for kind in ("keyDown", "keyUp"):
-            typed = {"text": text} if text and kind == "keyDown" else {}
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
+            typed = {"text": text} if kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **typed)
 
     def png(self, clip: tuple[float, float, float, float] | None = None) -> bytes:

@@ -108,7 +108,9 @@ class Notebook:
         self.page = page
         page.wait("window.jupyterapp?.shell?.currentWidget?.context?.isReady", "the notebook to open", 90)
         page.run("window.nb=jupyterapp.shell.currentWidget; true")
-        page.wait(f"{_KERNEL_QUESTION}, nb.sessionContext.session?.kernel?.status==='idle'", "the kernel to be idle", 90)
+        page.wait(
+            f"{_KERNEL_QUESTION}, nb.sessionContext.session?.kernel?.status==='idle'", "the kernel to be idle", 90
+        )
 
     def theme(self, dark: bool) -> None:
         """Switch JupyterLab's own theme."""
