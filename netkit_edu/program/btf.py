@@ -227,7 +227,9 @@ class _Reader:
             element, _, count = self._unpack(_TYPE)
             return Type(kind, type=element, count=count)
         if kind in (ENUM, ENUM64):
-            return Type(kind, name, size=size_or_type, values=dict(self._values(kind, vlen, flag)), signed=flag)
+            values = dict(self._values(kind, vlen, flag))
+            signed = flag or min(values.values(), default=0) < 0
+            return Type(kind, name, size=size_or_type, values=values, signed=signed)
         if kind == FUNC_PROTO:
             pairs = [self._unpack(_PAIR) for _ in range(vlen)]
             params = tuple((string_at(self.strings, off), one) for off, one in pairs)
@@ -252,7 +254,7 @@ class _Reader:
         for _ in range(count):
             if kind == ENUM:
                 off, value = self._unpack(_PAIR)
-                value -= (value >> 31 << 32) if signed else 0
+                value -= value >> 31 << 32  # clang 14 does not say that an enum is signed
             else:
                 off, low, high = self._unpack(_TYPE)
                 value = high << 32 | low

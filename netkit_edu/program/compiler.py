@@ -89,7 +89,8 @@ def compile_with_warnings(
     try:
         obj = _finish(data, text, name)
     except ObjectError as error:
-        raise CompileError(f"{name}: {error}", (Diagnostic("error", str(error)),)) from None
+        used = re.search(r"used in line (\d+)", str(error))
+        raise diagnostics.refuse(str(error), int(used[1]) if used else 0, text, name) from None
     _warnings[key] = warnings
     cache.store(key, data, on_disk=not warnings)
     return obj, warnings

@@ -44,7 +44,7 @@ def failure(outcome: Outcome, found: Sequence[Diagnostic], name: str) -> Compile
         more = len(errors) - 1
         tail = f"\n({more} more error{'s' if more > 1 else ''})" if more else ""
         return CompileError(render(head, name) + tail, tuple(found))
-    if outcome.status < 0 or outcome.status >= 128:
+    if outcome.status < 0 or outcome.status >= 128 or "PLEASE submit a bug report" in outcome.messages:
         return CompileError(f"{name}: the compiler broke down over this text (status {outcome.status})", tuple(found))
     said = next((line for line in outcome.messages.splitlines() if "error" in line), "it said nothing")
     return CompileError(f"{name}: the compiler refused this text: {said[:300]}", tuple(found))

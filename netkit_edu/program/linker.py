@@ -152,19 +152,19 @@ class Linker:
             wide = insn.opcode == op.LDDW and slot + 1 < len(draft.insns)
             draft.lines += [line, line] if wide else [line]
             if insn.opcode == _CALL and insn.src == op.CALL_LOCAL:
-                called.append(self._callee(function, code, here, insn))
+                called.append(self._callee(function, code, here, insn, line))
                 draft.calls.append((slot, called[-1]))
             elif wide and (here in code.relocations or insn.src):
                 called += self._reference(draft, slot, code, here, insn)
             elif here in code.relocations:
-                self._refuse_relocation(code, here)
+                self._refuse_relocation(code, here, line)
             slot += 2 if wide else 1
         return called
 
-    def _callee(self, caller: _Function, code: _Code, here: int, insn: Insn) -> _Function:
+    def _callee(self, caller: _Function, code: _Code, here: int, insn: Insn, line: SourceLine | None) -> _Function:
         if here in code.relocations:
             kind, symbol = code.relocations[here]
-            _refuse_extern(symbol, code.lines.get(here))
+            _refuse_extern(symbol, line)
             if kind != e.R_BPF_64_32:
                 raise ObjectError(f"{code.name}, instruction {here}: relocation {kind} on a call")
             section, slot = symbol.section, symbol.value // 8 + insn.imm + 1
@@ -182,7 +182,7 @@ class Linker:
         if here not in code.relocations:
             raise ObjectError(f"{code.name}, instruction {here}: a reference to a map without a relocation")
         kind, symbol = code.relocations[here]
-        _refuse_extern(symbol, code.lines.get(here))
+        _refuse_extern(symbol, draft.lines[slot])
         if kind != e.R_BPF_64_64:
             raise ObjectError(f"{code.name}, instruction {here}: relocation {kind} on a wide load")
         offset = symbol.value + insn.imm
@@ -213,9 +213,9 @@ class Linker:
         draft.insns[slot + 1] = draft.insns[slot + 1]._replace(imm=offset)
         return []
 
-    def _refuse_relocation(self, code: _Code, here: int) -> None:
+    def _refuse_relocation(self, code: _Code, here: int, line: SourceLine | None) -> None:
         kind, symbol = code.relocations[here]
-        _refuse_extern(symbol, code.lines.get(here))
+        _refuse_extern(symbol, line)
         raise ObjectError(f"{code.name}, instruction {here}: relocation {kind} on an instruction that takes none")
 
 
