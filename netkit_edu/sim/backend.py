@@ -103,6 +103,8 @@ class SimBackend:
         make = {"veth": veth_newlink, "netkit": netkit.netkit_new_link, "dummy": _dummy_newlink, "nic": _nic_newlink}
         if kind not in make:
             raise KernelError("EOPNOTSUPP", "Unknown device type")
+        if tb.ifindex in net.devices:
+            raise KernelError("EEXIST")
         return make[kind](self._kernel, tb, peer_tb, _info(kind, info)).ifindex
 
     def link_set(self, ns: int, ifindex: int, *, up: bool | None = None, mtu: int | None = None,
@@ -142,7 +144,7 @@ class SimBackend:
             mac=dev.dev_addr.hex(":"),
             operstate=_operstate(dev),
             carrier=dev.carrier,
-            qdisc=dev.qdisc.id,
+            qdisc=dev.root_qdisc.id,
             peer=peer.ifindex if peer is not None else 0,
             peer_netns=peer.net.number if peer is not None and peer.net is not dev.net else -1,
             info=netkit.netkit_fill_info(dev) if dev.kind == "netkit" else {},

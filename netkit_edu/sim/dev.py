@@ -252,9 +252,11 @@ def dev_close(dev) -> None:
 
 
 def dev_activate(dev) -> None:
-    """Give the device its queueing discipline, once it is up and has a carrier."""
-    if dev.up and dev.carrier:
-        dev.qdisc = QDISCS[dev.default_qdisc]
+    """Give the device its queueing discipline once it is up; packets meet it once there is a carrier."""
+    if dev.up:
+        dev.root_qdisc = QDISCS[dev.default_qdisc]
+        if dev.carrier:
+            dev.qdisc = dev.root_qdisc
 
 
 def netif_carrier_on(dev) -> None:

@@ -62,7 +62,8 @@ class NetDevice:
         qdisc: the queueing discipline it gets when it goes up; "noqueue" for devices that need none.
         priv: the driver's own data (netdev_priv).
 
-    ``peer`` is what IFLA_LINK names: the other end of a pair, or None.
+    ``peer`` is what IFLA_LINK names: the other end of a pair, or None. ``qdisc`` is the one packets meet, noop while
+    there is no carrier; ``root_qdisc`` the one that rtnetlink shows, which stays.
     """
 
     def __init__(self, netdev_ops: NetDeviceOps, *, kind: str, flags: int = ETHER_FLAGS, dev_addr: bytes = bytes(6),
@@ -74,7 +75,7 @@ class NetDevice:
         self.dev_addr = dev_addr
         self.mtu, self.min_mtu, self.max_mtu = mtu, min_mtu, max_mtu
         self.default_qdisc = qdisc
-        self.qdisc = core.NOOP
+        self.qdisc = self.root_qdisc = core.NOOP
         self.priv = priv
         self.peer: NetDevice | None = None
         self.carrier = True
@@ -159,7 +160,7 @@ def loopback_xmit(skb: SkBuff, dev: NetDevice) -> int:
     return NetXmit.SUCCESS
 
 
-LOOPBACK_OPS = NetDeviceOps(ndo_start_xmit=loopback_xmit)
+LOOPBACK_OPS = NetDeviceOps(ndo_start_xmit=loopback_xmit, ndo_set_mac_address=eth_mac_addr)
 
 
 def loopback_setup() -> NetDevice:

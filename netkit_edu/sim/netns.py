@@ -13,7 +13,7 @@ from netkit_edu.sim import dev as core
 from netkit_edu.sim.inet import aton, mask, ntoa, parse_prefix
 from netkit_edu.sim.neighbour import Neighbour
 from netkit_edu.sim.netdevice import NetDevice, loopback_setup
-from netkit_edu.sim.route import RTN_UNICAST, Fib, FibInfo
+from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, Fib, FibInfo
 from netkit_edu.sim.rtnetlink import register_netdevice
 from netkit_edu.sim.sock import Sock
 
@@ -86,7 +86,7 @@ class Netns:
         gateway = aton(via) if via else 0
         if gateway:
             hop = self.fib.find(gateway, dev.ifindex if dev is not None else 0)
-            if hop is None or hop.type is not RTN_UNICAST or hop.gateway:
+            if hop is None or hop.type not in (RTN_UNICAST, RTN_LOCAL) or hop.gateway:
                 raise KernelError("ENETUNREACH", "Nexthop has invalid gateway")
             dev = hop.dev
         if dev is None:

@@ -46,15 +46,15 @@ def parse_datagram(packet: bytes, protocol: int, name: str, header: int) -> Iphd
 def ip_make_skb(sk: Sock, trace, rt, packet: bytes, iph: Iphdr):
     """Return the packet as the socket's own stack makes it: what the caller left open is filled in.
 
-    A source address of 0 becomes the route's; a TTL of 0 the default; an id of 0 the next one, unless DF makes it
-    needless. What does not fit the MTU loses its DF, as it does where path MTU discovery only wants to (the default).
+    A source address of 0 becomes the route's, a TTL of 0 the default, an id of 0 the next one. What does not fit the
+    MTU loses its DF, as with IP_PMTUDISC_WANT, the default.
     """
     buf = bytearray(packet)
     frag_off = iph.frag_off & IP_DF
     if len(packet) > rt.dev.mtu:
         frag_off = 0
     buf[6:8] = frag_off.to_bytes(2, "big")
-    if not iph.id and not frag_off:
+    if not iph.id:
         buf[4:6] = sk.net.next_ip_id().to_bytes(2, "big")
     buf[8] = iph.ttl or IPDEFTTL
     if not iph.saddr:
@@ -62,7 +62,7 @@ def ip_make_skb(sk: Sock, trace, rt, packet: bytes, iph: Iphdr):
     skb = alloc_skb(trace, buf)
     skb.network_header = skb.data
     skb.transport_header = skb.data + iph.ihl
-    skb.sk, skb.dst = sk, rt
+    skb.sk, skb.dst, skb.ignore_df = sk, rt, True
     skb.mark, skb.priority = sk.mark, sk.priority
     return skb
 

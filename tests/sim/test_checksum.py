@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netkit_edu.sim.checksum import csum_fold, ip_compute_csum, pseudo_header
@@ -12,6 +12,7 @@ from netkit_edu.sim.inet import ip_decrease_ttl, ip_send_check
 from tests.sim.topologies import BEYOND, echo, machine, udp
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_the_checksum_is_scapys(data):
     from scapy.utils import checksum
@@ -19,12 +20,14 @@ def test_the_checksum_is_scapys(data):
     assert ip_compute_csum(data) == checksum(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_the_pseudo_header_counts_as_if_it_stood_before_the_data(data, saddr, daddr):
     header = struct.pack("!IIBBH", saddr, daddr, 0, 17, len(data))
     assert csum_fold(data, pseudo_header(saddr, daddr, 17, len(data))) == csum_fold(header + data)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=20, max_size=20).filter(lambda header: header[8] > 0))
 def test_taking_one_from_the_ttl_keeps_the_header_intact(header):
     buf = bytearray(header)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netkit_edu.errors import KernelError
@@ -162,6 +162,7 @@ OPERATION = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(OPERATION, max_size=40))
 def test_in_any_sequence_programs_stay_unique_and_only_successes_count(operations):
     m = Mprog()

@@ -48,10 +48,19 @@ def test_the_carrier_is_there_while_both_ends_are_up(kind):
     seen = []
     for ns, ifindex, up in ((a, one, True), (b, two, True), (a, one, False), (a, one, True), (b, two, False)):
         sim.link_set(ns, ifindex, up=up)
-        seen.append([(info.carrier, info.qdisc) for info in (sim.link_get(a, one), sim.link_get(b, two))])
-    queue = "pfifo_fast" if kind == "nic" else "noqueue"
-    off, on = [(False, "noop")] * 2, [(True, queue)] * 2
-    assert seen == [off, on, off, on, off]
+        seen.append([info.carrier for info in (sim.link_get(a, one), sim.link_get(b, two))])
+    assert seen == [[carrier] * 2 for carrier in (False, True, False, True, False)]
+
+
+def test_the_qdisc_shown_is_noop_until_the_device_first_goes_up_whatever_the_carrier():
+    sim = SimBackend()
+    ns = sim.netns_add("x")
+    dev = sim.link_add(ns, "netkit", "one", peer={"name": "two"})
+    shown = [sim.link_get(ns, dev).qdisc]
+    for up in (True, False):
+        sim.link_set(ns, dev, up=up)
+        shown.append(sim.link_get(ns, dev).qdisc)
+    assert shown == ["noop", "noqueue", "noqueue"]
 
 
 @pytest.mark.parametrize("kind", ["veth", "netkit"])
@@ -133,11 +142,12 @@ def test_a_tap_sees_what_leaves_before_the_driver_and_what_arrives_before_the_st
         ("dummy", {"name": "lo"}, "EEXIST"),
         ("dummy", {"name": "sixteen-letters-"}, "EINVAL"),
         ("dummy", {"name": "a/b"}, "EINVAL"),
-        ("dummy", {"attrs": {"ifindex": 1}}, "EBUSY"),
+        ("dummy", {"attrs": {"ifindex": 1}}, "EEXIST"),
         ("dummy", {"attrs": {"mac": "01:00:00:00:00:00"}}, "EADDRNOTAVAIL"),
         ("dummy", {"attrs": {"mac": "02:00"}}, "EINVAL"),
         ("veth", {"name": "v", "peer": {"name": "v"}}, "EEXIST"),
         ("veth", {"attrs": {"mtu": 67}}, "EINVAL"),
+        ("veth", {"attrs": {"ifindex": 9}, "peer": {"ifindex": 1}}, "EBUSY"),
         ("netkit", {"attrs": {"mtu": 65536}}, "EINVAL"),
         ("nic", {"name": "e", "peer": {"name": "e"}}, "EEXIST"),
     ],
