@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from netkit_edu.uapi import Context
-from tests.requires import SHARED_DATA, require
+from tests.requires import SHARED_DATA, required
 from tests.sim.topologies import BEYOND, POD_IP, machine
 
 RECORDING = SHARED_DATA / "ftrace-paths.txt"
@@ -36,13 +36,7 @@ def traced() -> frozenset[str]:
     return frozenset(re.findall(r"\s(\w+)(?:\.\w+)* <-", RECORDING.read_text()))
 
 
-@pytest.fixture(autouse=True)
-def vectors():
-    if not RECORDING.is_file():
-        require("vectors")
-        pytest.skip(f"no recording at {RECORDING}")
-
-
+@pytest.mark.vectors
 @pytest.mark.parametrize(
     ("title", "kind", "sender", "dst", "warm"),
     [
@@ -53,6 +47,8 @@ def vectors():
     ],
 )
 def test_the_hops_are_those_that_linux_recorded(title, kind, sender, dst, warm):
+    if not RECORDING.is_file():
+        (pytest.fail if "vectors" in required() else pytest.skip)(f"no recording at {RECORDING}")
     m = machine(kind)
     ns = getattr(m, sender)
     if warm:  # the first packet to a neighbour takes the slow way, and the recordings but one start later
