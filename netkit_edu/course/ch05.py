@@ -100,7 +100,7 @@ def fate(codes, policy):
 
     def got(self, answer: object, case: Chain) -> object:
         """Ask the learner's function."""
-        return str(answer(list(case.codes), case.policy))
+        return answer(list(case.codes), case.policy)
 
     def diagnose(self, misses: Misses) -> str:
         """Name an answer outside the three words, or the misunderstandings that give every wrong one."""

@@ -74,6 +74,18 @@ def test_answers_of_another_shape_are_told_which_is_wanted():
     assert "three numbers" in check("05.diagnose", lambda pod, host: 3).thought
 
 
+@pytest.mark.parametrize("exercise", ["05.fate", "05.diagnose"])
+def test_an_untouched_stub_is_not_yet(exercise):
+    assert check(exercise, lambda one, other: ...).headline.startswith("not yet")
+
+
+def test_a_kind_of_fate_is_as_good_as_its_word():
+    def fate(codes, policy):
+        return nk.FateKind(fate_with(codes, policy))
+
+    assert check("05.fate", fate).passed
+
+
 @pytest.mark.parametrize("code", [-1, 0, 1, 2, 7, -2, 2**31 - 1])
 def test_say_returns_its_code(code):
     assert say(code).run(nk.to_bytes(bytes(14), ethernet=True)).code == code
