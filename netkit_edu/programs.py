@@ -32,6 +32,7 @@ class RunResult:
         packet: the bytes afterwards, Ethernet header included.
         mark, priority, queue_mapping, tc_index, pkt_type, cb: the packet's metadata afterwards.
         trace: the lines that bpf_printk wrote.
+        before: the bytes the program was given.
     """
 
     code: int
@@ -43,6 +44,7 @@ class RunResult:
     pkt_type: int
     cb: tuple[int, ...]
     trace: tuple[str, ...]
+    before: bytes = b""
 
     @property
     def verdict(self) -> Verdict | int:
@@ -165,10 +167,11 @@ class Program:
         world = World() if world is None else world
         before = len(world.trace)
         skb = skb_for_run(packet, **fields)
+        given = skb.bytes
         code = self._executable.run(skb, world)
         return RunResult(
             code, skb.bytes, skb.mark, skb.priority, skb.queue_mapping, skb.tc_index, skb.pkt_type, tuple(skb.cb),
-            tuple(world.trace)[before:],
+            tuple(world.trace)[before:], given,
         )  # fmt: skip
 
     def step(self, packet, *, world=None, **fields: int) -> Iterator:

@@ -101,13 +101,13 @@ def as_html(error: BaseException, source: str = "") -> str:
 
 def short_traceback(error: BaseException, tb) -> list[str]:
     """Return the lines to show for an exception that left a cell: the message, and the cell's own line."""
-    red, dim, off = "\x1b[31m", "\x1b[2m", "\x1b[0m"
+    bold, off = "\x1b[1m", "\x1b[0m"
     first, *rest = as_text(error).splitlines()
-    lines = [f"{red}{first}{off}", *rest]
+    lines = [f"{bold}{first}{off}", *rest]
     while tb is not None:
         name, number = tb.tb_frame.f_code.co_filename, tb.tb_lineno
         if "ipykernel" in name or name.startswith("<ipython-input"):
-            lines.append(f"{dim}in this cell, line {number}:{off} {linecache.getline(name, number).strip()}")
+            lines.append(f"in this cell, line {number}: {linecache.getline(name, number).strip()}")
         tb = tb.tb_next
     return lines
 

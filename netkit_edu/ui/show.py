@@ -70,7 +70,10 @@ def verdict_icon(code: int) -> str:
 
     c = Canvas(28)
     verdict(c, 14, 12, code)
-    shape = f'<svg class="nk" width="28" height="24" viewBox="0 0 28 24" aria-hidden="true">{"".join(c.parts)}</svg>'
+    shape = (
+        f'<svg class="nk" width="28" height="24" viewBox="0 0 28 24" aria-hidden="true" '
+        f'style="vertical-align:-7px">{"".join(c.parts)}</svg>'
+    )
     return f'{shape} <strong style="color:var(--nk-{verdict_class(code)})">{page.esc(verdict_name(code))}</strong>'
 
 
@@ -116,7 +119,7 @@ def hexdump(data: bytes, before: bytes | None = None, marked: range | None = Non
 def _run_result(result) -> str:
     from netkit_edu import packet
 
-    before = getattr(result, "before", None)
+    before = result.before or None
     rows = [["returned", f"{verdict_icon(result.code)} ({result.code})"]]
     rows.append(["packet", page.esc(packet.summary(result.packet, ethernet=True))])
     rows += [[n, page.code(f"{v:#x}")] for n, v in (("mark", result.mark), ("priority", result.priority)) if v]

@@ -152,7 +152,7 @@ class PolicySwitch(Live):
             f"{page.esc(way)}: {page.code(which)} {show.verdict_icon(int(getattr(self.pair, which)))}"
             for which, way in self.ways().items()
         ]
-        return "<br>".join(found)
+        return " &emsp; ".join(found)
 
     def widget(self):
         """Return the switch as two groups of radio buttons, made at first use."""
@@ -167,7 +167,7 @@ class PolicySwitch(Live):
                     f"nk-{which.replace('_', '-')}",
                 )  # fmt: skip
                 self._radios[which].observe(partial(self._switched, which), "value")
-            self._widget = ipywidgets.VBox(list(self._radios.values()))
+            self._widget = ipywidgets.HBox(list(self._radios.values()), layout={"flex_flow": "row wrap"})
             self._widget.add_class("nk-policy-switch")
         return self._widget
 
