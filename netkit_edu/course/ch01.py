@@ -62,18 +62,18 @@ def fate(dst, ttl):
         return answer(case.dst, case.ttl)
 
     def diagnose(self, misses: Sequence[Miss]) -> str:
-        """Name what the misses have in common."""
-        if any(isinstance(m.got, bool) for m in misses):
+        """Name what the first miss is about."""
+        first = misses[0]
+        routed = first.case.dst in (DB, OUTSIDE)
+        if first.got not in ("delivered", "dropped"):
             return 'Return the word, "delivered" or "dropped".'
-        if all(m.case.ttl == 1 and m.case.dst in (WEB, *HOST) for m in misses):
-            return "Only a router looks at the TTL. What is for the host itself is not forwarded."
-        if all(m.case.ttl == 1 for m in misses):
+        if first.case.dst in (WEB, *HOST):
+            return "Only a router looks at the TTL. What is for web or the host itself is not forwarded."
+        if routed and first.case.ttl == 1:
             return "How many routers lie between web and this address? Each of them needs a TTL above 1."
-        if all(m.case.ttl == 2 for m in misses):
+        if routed:
             return "A router takes one off and sends on what is left; 2 becomes 1, and 1 is enough to arrive."
-        if all(m.case.dst not in (WEB, DB, OUTSIDE, *HOST) for m in misses):
-            return "Nobody has that address. The host's default route sends it outside, and there it ends."
-        return ""
+        return "Nobody has that address. The host's default route sends it outside, and there it ends."
 
 
 class Way(NamedTuple):
