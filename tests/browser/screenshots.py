@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--light", action="store_true", help="the light theme only")
     parser.add_argument("--dark", action="store_true", help="the dark theme only")
     parser.add_argument("--keep-length", action="store_true", help="one long picture for each notebook")
-    args = parser.parse_args(arguments)
+    args = parser.parse_intermixed_args(arguments)
     themes = [t for t, wanted in (("light", args.light), ("dark", args.dark)) if wanted] or ["light", "dark"]
     files = args.notebooks or sorted((ROOT / "notebooks").glob("*.ipynb"))
     args.outdir.mkdir(parents=True, exist_ok=True)
