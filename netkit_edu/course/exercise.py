@@ -113,10 +113,6 @@ class ProgramExercise(Exercise):
         """Run the program on the case's bytes; return its verdict."""
         return answer.run(case.bytes).verdict
 
-    def show(self, case: object) -> str:
-        """Show the packet in one line."""
-        return str(case)
-
 
 class Raised:
     """What the answer raised, shown in the place of a result."""
