@@ -14,13 +14,14 @@ from netkit_edu.program.object import Object, ProgramCode
 # license_is_gpl_compatible(), include/linux/license.h
 _GPL = {"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"}
 # helpers a packet program may have whose bpf_func_proto says gpl_only (net/core/filter.c, kernel/bpf/helpers.c; 6.12)
-_GPL_HELPERS = {
+GPL_HELPERS = {
     op.HELPER_NUMBERS[f"bpf_{name}"]
     for name in (
         "trace_printk trace_vprintk perf_event_output fib_lookup check_mtu snprintf timer_init timer_set_callback "
         "timer_start timer_cancel probe_read_kernel probe_read_kernel_str probe_read_user probe_read_user_str "
-        "get_current_task tcp_raw_gen_syncookie_ipv4 tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 "
-        "tcp_raw_check_syncookie_ipv6"
+        "get_current_task get_current_task_btf task_pt_regs copy_from_user_task get_branch_snapshot perf_event_read "
+        "perf_event_read_value tcp_check_syncookie tcp_gen_syncookie tcp_raw_gen_syncookie_ipv4 "
+        "tcp_raw_gen_syncookie_ipv6 tcp_raw_check_syncookie_ipv4 tcp_raw_check_syncookie_ipv6"
     ).split()
 }
 
@@ -83,7 +84,7 @@ def _check_license(obj: Object, program: ProgramCode, name: str) -> None:
     if program.license in _GPL:
         return
     for slot, insn in enumerate(program.insns):
-        if insn.opcode == op.JMP | op.CALL and insn.src == op.CALL_HELPER and insn.imm in _GPL_HELPERS:
+        if insn.opcode == op.JMP | op.CALL and insn.src == op.CALL_HELPER and insn.imm in GPL_HELPERS:
             helper = op.HELPER_NAMES[insn.imm]
             raise refuse(
                 "cannot call GPL-restricted function from non-GPL compatible program",

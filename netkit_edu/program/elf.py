@@ -57,13 +57,13 @@ def read_object(data: bytes, source: str = "", *, name: str = "cell") -> Object:
         spec, found = _data_map(elf, section, btf)
         if spec.name in maps:
             raise ObjectError(f"two maps are called {spec.name}")
-        maps[spec.name], places[section.index] = spec, {}
+        maps[spec.name], places[section.index] = spec, None
         variables |= found
     programs = Linker(elf, maps, places, lines, license).programs()
     return Object(programs, maps, variables, license, btf, bytes(data), source)
 
 
-def _maps(elf: e.ElfFile, btf: Btf | None) -> tuple[dict[str, MapSpec], dict[int, dict[int, str]]]:
+def _maps(elf: e.ElfFile, btf: Btf | None) -> tuple[dict[str, MapSpec], dict[int, dict[int, str] | None]]:
     """Return the maps of section .maps, and where each lies: section -> offset -> name."""
     section = elf.named(".maps")
     if section is None:

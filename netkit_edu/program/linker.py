@@ -56,7 +56,7 @@ class Linker:
     Args:
         elf: the object file.
         maps: every map by name, data sections included.
-        places: section -> offset -> name of the map there; a data section has an empty dict.
+        places: section -> offset -> name of the map there; None for a data section, which is one map.
         lines: section name -> offset in bytes -> C line.
         license: the object's license string.
     """
@@ -65,7 +65,7 @@ class Linker:
         self,
         elf: e.ElfFile,
         maps: Mapping[str, MapSpec],
-        places: Mapping[int, Mapping[int, str]],
+        places: Mapping[int, Mapping[int, str] | None],
         lines: Mapping[str, Mapping[int, SourceLine]],
         license: str,
     ):
@@ -198,7 +198,7 @@ class Linker:
                 f"{code.name}, instruction {here}: {symbol.name or 'a symbol'} is neither map nor variable"
             )
         places = self.places[symbol.section]
-        if places:
+        if places is not None:
             if offset not in places:
                 raise ObjectError(f"{code.name}, instruction {here}: no map begins at offset {offset} of .maps")
             draft.relocations.append(Relocation(slot, places[offset]))

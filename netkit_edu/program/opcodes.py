@@ -75,7 +75,7 @@ tcp_raw_check_syncookie_ipv4 tcp_raw_check_syncookie_ipv6 ktime_get_tai_ns user_
 cgrp_storage_delete
 """
 
-HELPER_NAMES = {number: f"bpf_{name}" for number, name in enumerate(_HELPERS.split(), 1)}
+HELPER_NAMES = {number: f"bpf_{name}" for number, name in enumerate(["unspec", *_HELPERS.split()])}
 """Number of a helper -> its name (``enum bpf_func_id``, include/uapi/linux/bpf.h, Linux 6.12)."""
 
 HELPER_NUMBERS = {name: number for number, name in HELPER_NAMES.items()}

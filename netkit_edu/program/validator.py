@@ -14,6 +14,7 @@ from netkit_edu.errors import ObjectError
 from netkit_edu.program import opcodes as op
 from netkit_edu.program.object import Insn
 
+READ_ONLY = "frame pointer is read only"
 MAX_INSNS = 1_000_000  # BPF_COMPLEXITY_LIMIT_INSNS, include/linux/bpf.h
 
 _ATOMIC_OPS = {o | f for o in (op.ADD, op.OR, op.AND, op.XOR) for f in (0, op.FETCH)} | {op.XCHG, op.CMPXCHG}
@@ -50,13 +51,13 @@ def complaint(insn: Insn, second: Insn | None = None) -> str:
     check = _CHECKS.get(insn.opcode)
     if check is None:
         return f"unknown opcode {insn.opcode:02x}"
-    if insn.dst >= op.REGISTERS:
-        return f"R{insn.dst} is invalid"
-    if insn.opcode == op.LDDW:
-        return _check_lddw(insn, second)
-    if insn.src >= op.REGISTERS:
+    wide = insn.opcode == op.LDDW
+    why = _check_lddw(insn, second) if wide else check(insn)
+    if why and why != READ_ONLY:
+        return why
+    if insn.src >= op.REGISTERS and not wide:
         return f"R{insn.src} is invalid"
-    return check(insn)
+    return f"R{insn.dst} is invalid" if insn.dst >= op.REGISTERS else why
 
 
 def _check_fields(insns: Sequence[Insn]) -> set[int]:
@@ -147,7 +148,7 @@ def _check_end(insn: Insn) -> str:
 
 
 def _check_write(insn: Insn) -> str:
-    return "frame pointer is read only" if insn.dst == op.FRAME_POINTER else ""
+    return READ_ONLY if insn.dst == op.FRAME_POINTER else ""
 
 
 def _check_ldx(insn: Insn) -> str:
@@ -166,7 +167,7 @@ def _check_atomic(insn: Insn) -> str:
     if insn.imm not in _ATOMIC_OPS:
         return f"BPF_ATOMIC uses invalid atomic opcode {insn.imm & 0xFFFFFFFF:02x}"
     writes_source = insn.imm & op.FETCH and insn.imm != op.CMPXCHG
-    return "frame pointer is read only" if writes_source and insn.src == op.FRAME_POINTER else ""
+    return READ_ONLY if writes_source and insn.src == op.FRAME_POINTER else ""
 
 
 def _check_packet_load(insn: Insn) -> str:
