@@ -30,7 +30,7 @@ FULL, LEAST = 900, 760  # px, the widest and the narrowest drawing
 GUTTER, EDGE = 74, 14  # px, the column naming contexts, and the margin
 RAIL, WORDS = 22, 40  # px from a lane's left edge to the line the packet follows, and to the text
 TICK, BARE, ROW, TWO = 13.5, 4, 25, 38  # px, heights: plain function, without its name, shape with one line, with two
-HEAD, JOINT = 76, 14  # px above the first hop, and between two names in one line
+HEAD, JOINT = 100, 14  # px above the first hop, and between two names in one line
 
 
 @dataclass
@@ -206,19 +206,21 @@ def _who(s: Step) -> tuple[Context, int]:
 
 
 def _head(c: Canvas, j: Journey, lanes: list[Lane], bottom: float) -> None:
-    """Write the title, and the lanes' names and borders."""
+    """Write the title and how it ended, and the lanes' names and borders."""
     right = c.text(c.wide - EDGE, 24, j.backend, "small", anchor="end")
     title = journey_title(j)
-    used = c.text(EDGE, 25, title, "title", room=c.wide - 2 * EDGE - right - 14)
+    c.text(EDGE, 25, title, "title", room=c.wide - 2 * EDGE - right - 14)
+    shapes.fate(c, EDGE + 10, 46, j.fate.kind)
+    words = str(j.fate)
+    used = c.text(EDGE + 26, 50, words, "strong", room=c.wide - 2 * EDGE - 30)
     line = summary(j.packet)
-    room = c.wide - 2 * EDGE - right - used - 40
-    if line != title and width(line, "small") <= room:
-        c.text(EDGE + used + 12, 24, line, "small")
-    c.text(EDGE, 59, "time ↓", "small")
+    if line != title and EDGE + 46 + used + width(line, "small") <= c.wide - EDGE:
+        c.text(c.wide - EDGE, 50, line, "small", anchor="end")
+    c.text(EDGE, HEAD - 17, "time ↓", "small")
     for lane in lanes:
-        c.rect(lane.x + 3, 42, lane.w - 6, 26, "f-head", 5)
-        c.text(lane.x + WORDS - 4, 60, lane.node, "node", room=lane.w - WORDS - 6)
-        c.line(lane.x, 42, lane.x, bottom - 8, "s-line", 1, "2 4")
+        c.rect(lane.x + 3, HEAD - 34, lane.w - 6, 26, "f-head", 5)
+        c.text(lane.x + WORDS - 4, HEAD - 16, lane.node, "node", room=lane.w - WORDS - 6)
+        c.line(lane.x, HEAD - 34, lane.x, bottom - 8, "s-line", 1, "2 4")
 
 
 def _track(c: Canvas, steps: list[Step]) -> None:
@@ -271,7 +273,7 @@ def _fate(c: Canvas, j: Journey, steps: list[Step], lanes: list[Lane], end: floa
     lane = steps[-1].lane if steps else lanes[-1]
     y = end + 19
     if steps:
-        c.line(lane.rail, steps[-1].y, lane.rail, y, "s-rail", 2)
+        c.line(lane.rail, steps[-1].y + shapes.R + 1, lane.rail, y, "s-rail", 2)
     words = str(j.fate)
     wide = width(words, "strong") + 40
     x = max(EDGE, min(lane.rail - 14, c.wide - EDGE - wide))

@@ -64,7 +64,9 @@ def width(text: str, font: str) -> float:
     f = FONTS[font]
     if f.mono:
         return len(text) * _WIDE * f.size
-    ems = sum(0.36 if c in _SANS_NARROW else 0.9 if c in "mwMW@→" else _SANS_MEAN for c in text)
+    ems = sum(
+        0.36 if c in _SANS_NARROW else 0.9 if c in "mwMW@→" else 0.73 if c.isupper() else _SANS_MEAN for c in text
+    )
     return ems * f.size * (1.13 if f.weight >= 600 else 1.0)
 
 

@@ -93,7 +93,7 @@ def as_html(error: BaseException, source: str = "") -> str:
             body.append(f"<pre>{page.esc(quoted[0])}")
             body.append(f"\n<span class='wrong'>{page.esc(quoted[1])}</span></pre>" if quoted[1:] else "</pre>")
         if d.explanation:
-            body.append(f"<p>→ {page.esc(d.explanation)}</p>")
+            body.append(f"<p>→ {page.inline(d.explanation)}</p>")
     if isinstance(error, ProgramFault):
         body.append(f"<pre>{page.esc(chr(10).join(_fault_lines(error)))}</pre>")
     return page.box("".join(body), "bad", "alert")

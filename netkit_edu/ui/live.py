@@ -95,7 +95,7 @@ def radio(description: str, options: list[tuple[str, object]], value, tooltip: s
 
     buttons = ipywidgets.RadioButtons(
         options=options, value=value, description=description, tooltip=tooltip, orientation="horizontal",
-        style={"description_width": "initial"}, layout={"width": "auto"},
+        style={"description_width": "initial"}, layout={"width": "auto", "margin": "2px 28px 2px 2px"},
     )  # fmt: skip
     buttons.add_class(css_class)
     return buttons

@@ -7,6 +7,7 @@ exported.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 
@@ -48,6 +49,11 @@ def style() -> str:
 def esc(text: object) -> str:
     """Return a text escaped for HTML."""
     return html.escape(str(text))
+
+
+def inline(text: object) -> str:
+    """Return a sentence escaped for HTML, words between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", esc(text))
 
 
 def box(body: str, tone: str = "plain", role: str = "") -> str:

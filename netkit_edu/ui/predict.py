@@ -48,14 +48,14 @@ class PredictionView:
     def html(self) -> str:
         """Return the question, and the outcome once there is one, as HTML that stands without a kernel."""
         p, outcome = self.prediction, self.prediction.outcome
-        parts = [f"<p><span class='word'>{page.esc(p.question)}</span></p>"]
+        parts = [f"<p><span class='word'>{page.inline(p.question)}</span></p>"]
         if outcome is None:
             parts.append(f"<p class='dim'>{page.esc(' · '.join(p.options))}</p>")
             return page.box("".join(parts)) + (errors.as_html(self.error) if self.error else "")
         chosen = page.esc(self.choices.value or "")
         said = "✓ Right" if outcome.right else f"✗ You predicted: {chosen}. Not this time"
         parts.append(f"<p><strong>{said}. It happened: {page.esc(outcome.answer)}.</strong></p>")
-        parts += [f"<p>{page.esc(outcome.explanation)}</p>"] if outcome.explanation else []
+        parts += [f"<p>{page.inline(outcome.explanation)}</p>"] if outcome.explanation else []
         shown = show.as_html(outcome.shown, brief=True) if outcome.shown is not None else ""
         announced = page.box("".join(parts), "good" if outcome.right else "warn", "status")
         return announced + shown

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from netkit_edu import draw
 from netkit_edu.draw.shapes import verdict, verdict_class, verdict_name
+from netkit_edu.uapi import Verdict
 from netkit_edu.ui import errors, listing, page
 
 _numbers = itertools.count(1)
@@ -120,7 +121,9 @@ def _run_result(result) -> str:
     from netkit_edu import packet
 
     before = result.before or None
-    rows = [["returned", f"{verdict_icon(result.code)} ({result.code})"]]
+    known = isinstance(result.verdict, Verdict)
+    said = f"{verdict_icon(result.code)} ({result.code})" if known else f"<strong>{result.code}</strong>"
+    rows = [["returned", said if known else f"{said} <span class='dim'>no netkit verdict: netkit would drop</span>"]]
     rows.append(["packet", page.esc(packet.summary(result.packet, ethernet=True))])
     rows += [[n, page.code(f"{v:#x}")] for n, v in (("mark", result.mark), ("priority", result.priority)) if v]
     if any(result.cb):

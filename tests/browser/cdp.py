@@ -7,6 +7,7 @@ its whole process group ends with the context, also after a failure.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -42,15 +43,12 @@ def until(ask, what: str, timeout: float = 60.0, every: float = 0.05):
 
 
 def end_group(process: subprocess.Popen, grace: float = 5.0) -> None:
-    """End a process that leads a group of its own, with all its children: first asked, then killed."""
-    for sign in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, sign)
-            process.wait(grace)
-        except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
+    """End a process that leads a group of its own: asked first, and after ``grace`` s killed; then all its children."""
+    with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(grace)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

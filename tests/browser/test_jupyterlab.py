@@ -57,6 +57,19 @@ def test_drawing_fits_its_cell(notebook):
     assert 700 < wide <= min(room, 900)
 
 
+def test_no_text_of_a_drawing_covers_another_as_rendered(notebook):
+    """The drawing reckons with rough widths of letters; here the browser measures them."""
+    covered = notebook.page.run(
+        "(()=>{const out=[];for(const svg of document.querySelectorAll('svg.nk[role=img]')){"
+        "const t=[...svg.querySelectorAll('text:not(.letter)')].map(e=>[e.textContent,e.getBBox()]);"
+        "t.forEach(([a,p],i)=>t.slice(i+1).forEach(([b,q])=>{"
+        "if(Math.min(p.x+p.width,q.x+q.width)-Math.max(p.x,q.x)>1&&"
+        "Math.min(p.y+p.height*.8,q.y+q.height*.8)-Math.max(p.y+p.height*.2,q.y+q.height*.2)>0)out.push([a,b])}))}"
+        "return out})()"
+    )
+    assert covered == []
+
+
 def test_cell_says_that_it_compiled(notebook):
     assert "knob: compiled, 10 instructions" in output(notebook, "program")
     assert "Not verified yet" in output(notebook, "program")

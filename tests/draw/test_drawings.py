@@ -317,6 +317,6 @@ def _timed(call, clock) -> float:
 
 def test_brief_journey_keeps_every_tooltip_and_is_lower():
     whole, brief = (tree(draw.journey(samples.veth(), brief=b)) for b in (False, True))
-    assert float(brief.get("height")) < 0.85 * float(whole.get("height"))
+    assert float(brief.get("height")) < 0.9 * float(whole.get("height"))
     assert len([g for g in brief.iter(f"{SVG}g") if g.get("class") == "hop"]) == len(samples.veth().hops)
     assert brief.find(f"{SVG}desc").text == whole.find(f"{SVG}desc").text
