@@ -203,7 +203,7 @@ class Program:
         uses = f", maps: {', '.join(self.map_specs)}" if self.map_specs else ""
         bound = "".join(f", {name}={value!r}" for name, value in self.bound.items())
         where = self.section or "any hook"
-        return f"<program {self.name!r} for {where}, {len(self.code.insns)} instructions{uses}{bound}>"
+        return f"<program {self.name!r} for {where}, {self.code.instructions} instructions{uses}{bound}>"
 
 
 def skb_for_run(packet, *, ifindex: int = 1, ingress_ifindex: int = 0, pkt_type: int | None = None,

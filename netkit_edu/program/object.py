@@ -91,6 +91,11 @@ class ProgramCode:
     functions: Mapping[int, str] = field(default_factory=dict)
     license: str = ""
 
+    @property
+    def instructions(self) -> int:
+        """How many instructions these are: a wide load takes two slots, the second with opcode 0, and counts once."""
+        return sum(insn.opcode != 0 for insn in self.insns)
+
 
 @dataclass(frozen=True)
 class Object:

@@ -68,7 +68,7 @@ def map_words(spec) -> str:
 
 def program_words(program) -> str:
     """Return what a compiled program is, in one sentence's end: instructions and maps."""
-    count = len([t for t in texts(program.code) if t])
+    count = program.code.instructions
     maps = [map_words(s) for name, s in program.map_specs.items() if not name.startswith(".")]
     said = f"{count} instruction{'s' if count != 1 else ''}"
     return f"{said}, map{'s' if len(maps) != 1 else ''} {', '.join(maps)}" if maps else f"{said}, no maps"
