@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from netkit_edu.errors import NetkitEduError
-from netkit_edu.ui import errors, page, show
+from netkit_edu.ui import page, show
 
 
 class Live:
@@ -20,7 +20,7 @@ class Live:
     def __init__(self, send: Callable[[], object] | None):
         self.send = send
         self.result: object = None
-        self.error: NetkitEduError | None = None
+        self.error: Exception | None = None
         self._handle = None
 
     def words(self) -> str:
@@ -47,6 +47,14 @@ class Live:
             self.error = error
         self.refresh()
         return made
+
+    def react(self, change: Callable[[], object]) -> None:
+        """Do what a click asks for; whatever it raises is shown, since a widget has nowhere else to say it."""
+        try:
+            change()
+        except Exception as error:
+            self.error = error
+            self.refresh()
 
     def look(self) -> object:
         """Return what to show where nothing is sent."""
@@ -99,8 +107,3 @@ def radio(description: str, options: list[tuple[str, object]], value, tooltip: s
     )  # fmt: skip
     buttons.add_class(css_class)
     return buttons
-
-
-def failure_box(error: BaseException) -> str:
-    """Return an error as HTML for a widget that cannot raise."""
-    return errors.as_html(error)

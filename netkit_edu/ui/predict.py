@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from netkit_edu.errors import NetkitEduError
 from netkit_edu.ui import errors, page, show
 from netkit_edu.ui.live import show_widget
 
@@ -14,7 +13,7 @@ class PredictionView:
         import ipywidgets
 
         self.prediction = prediction
-        self.error: NetkitEduError | None = None
+        self.error: Exception | None = None
         self._handle = None
         self.choices = ipywidgets.RadioButtons(
             options=list(prediction.options), value=None, description="your prediction:", layout={"width": "auto"},
@@ -40,7 +39,7 @@ class PredictionView:
             self.error = None
             self.prediction.commit(self.choices.value)
             self.choices.disabled = self.button.disabled = True
-        except NetkitEduError as error:
+        except Exception as error:  # a button has nowhere else to say it
             self.error = error
         if self._handle is not None:
             self._handle.update(self.bundle(), raw=True)

@@ -89,7 +89,7 @@ class VerdictKnob(Live):
             self._widget = radio(
                 f"{self.label}:", options, value, "the verdict in the program's map", "nk-verdict-knob"
             )
-            self._widget.observe(lambda change: self.set(change["new"]), "value")
+            self._widget.observe(lambda change: self.react(partial(self.set, change["new"])), "value")
         return self._widget
 
 
@@ -166,12 +166,15 @@ class PolicySwitch(Live):
                     f"{way} ({which}):", options, now, f"what happens to {way} while no program is attached",
                     f"nk-{which.replace('_', '-')}",
                 )  # fmt: skip
-                self._radios[which].observe(partial(self._switched, which), "value")
+                self._radios[which].observe(partial(self._clicked, which), "value")
             self._widget = ipywidgets.HBox(list(self._radios.values()), layout={"flex_flow": "row wrap"})
             self._widget.add_class("nk-policy-switch")
         return self._widget
 
-    def _switched(self, which: str, change) -> None:
+    def _clicked(self, which: str, change) -> None:
+        self.react(partial(self._switched, which, change["new"]))
+
+    def _switched(self, which: str, wanted: int) -> None:
         now = int(getattr(self.pair, which))
-        if change["new"] != now and not self.set(which, Policy(change["new"])):
+        if wanted != now and not self.set(which, Policy(wanted)):
             self._radios[which].value = now

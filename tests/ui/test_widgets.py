@@ -52,6 +52,28 @@ def test_knob_shows_a_refusal_instead_of_raising():
     assert "ENODEV" in knob.bundle()["text/html"] and "ENODEV" in knob.bundle()["text/plain"]
 
 
+def test_slip_in_the_learners_own_function_is_shown_where_the_control_is():
+    sent = []
+
+    def send():
+        if sent:
+            raise NameError("name 'pakcet' is not defined")
+        return sent.append(1) or samples.veth()
+
+    knob = nk.VerdictKnob({0: 0}, send=send)
+    knob.widget().value = 2
+    assert "NameError" in knob.bundle()["text/html"] and "pakcet" in knob.bundle()["text/plain"]
+    view = PredictionView(nk.predict("?", ["a", "b"], lambda: 1 / 0))
+    view.choices.value = "a"
+    view.commit()
+    assert "ZeroDivisionError" in view.html()
+
+
+def test_slip_in_the_first_send_raises_as_any_cell_does():
+    with pytest.raises(ZeroDivisionError):
+        nk.VerdictKnob({0: 0}, send=lambda: 1 / 0)
+
+
 def test_knob_without_a_map_says_what_there_is():
     program = nk.compile(KNOB)["knob"]
     with pytest.raises(UsageError, match="it has: verdict"):
