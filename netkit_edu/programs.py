@@ -63,6 +63,7 @@ class _TestDevice(NamedTuple):
 
     ifindex: int
     name: str = "lo"
+    mtu: int = 65536
 
 
 class Program:

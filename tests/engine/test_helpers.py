@@ -24,9 +24,8 @@ def printed(fmt: str, *numbers: int) -> str:
 
 
 def test_helpers_are_registered_under_their_numbers():
-    assert {number: helper.name for number, helper in HELPERS.items()} == {
-        number: HELPER_NAMES[number] for number in (1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 26, 28, 39)
-    }
+    assert HELPERS.keys() >= {*range(1, 4), *range(5, 12), 13, 23, 26, 28, 39, 69, 152, 155, 163}
+    assert {number: helper.name for number, helper in HELPERS.items()}.items() <= HELPER_NAMES.items()
     assert HELPERS[9].arguments == 5
 
 

@@ -196,14 +196,14 @@ def test_a_fault_names_the_instruction_and_its_c_line():
 
 
 def test_a_helper_that_is_not_here_is_named():
-    with pytest.raises(ProgramFault, match=r"does not have helper bpf_redirect \(23\)"):
-        run("r1 = 1\nr2 = 0\ncall bpf_redirect#23\nexit")
+    with pytest.raises(ProgramFault, match=r"does not have helper bpf_sk_assign \(124\)"):
+        run("r1 = 1\nr2 = 0\ncall bpf_sk_assign#124\nexit")
     with pytest.raises(ProgramFault, match="invalid func unknown#9999"):
         run("call 9999\nexit")
 
 
 def test_an_unreached_call_of_an_absent_helper_does_no_harm():
-    assert run("r0 = 3\ngoto +1\ncall bpf_redirect#23\nexit") == 3
+    assert run("r0 = 3\ngoto +1\ncall bpf_sk_assign#124\nexit") == 3
 
 
 def test_what_no_kernel_takes_is_not_loaded():

@@ -1,0 +1,77 @@
+"""Helpers on checksums, in the packet and beside it: net/core/filter.c, Linux 6.12."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from netkit_edu.engine import checksum
+from netkit_edu.engine.helpers.packet import make_writable
+from netkit_edu.engine.helpers.registry import U16, U32, helper, skb_of
+
+if TYPE_CHECKING:
+    from netkit_edu.engine.machine import Machine
+    from netkit_edu.engine.skb import SkBuff
+
+BPF_F_HDR_FIELD_MASK = 0xF  # of the csum_replace pair: the size of the changed field
+BPF_F_PSEUDO_HDR, BPF_F_MARK_MANGLED_0, BPF_F_MARK_ENFORCE, BPF_F_IPV6 = 1 << 4, 1 << 5, 1 << 6, 1 << 7
+_MAX_DIFF = 512  # bytes that csum_diff takes
+
+
+@helper
+def bpf_l3_csum_replace(m: Machine, ctx: int, offset: int, old: int, new: int, flags: int) -> int:
+    """Mend the checksum at ``offset`` after a field changed from ``old`` to ``new``; 0, -EINVAL or -EFAULT."""
+    skb = skb_of(m, ctx)
+    if flags & ~BPF_F_HDR_FIELD_MASK:
+        return -errno.EINVAL
+    return _csum_replace(m, skb, offset & U32, old, new, flags)
+
+
+@helper
+def bpf_l4_csum_replace(m: Machine, ctx: int, offset: int, old: int, new: int, flags: int) -> int:
+    """The same for TCP and UDP, whose checksum also covers a pseudo header, and where 0 may mean "none"."""
+    skb = skb_of(m, ctx)
+    known = BPF_F_HDR_FIELD_MASK | BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE | BPF_F_IPV6
+    if flags & ~known:
+        return -errno.EINVAL
+    return _csum_replace(m, skb, offset & U32, old, new, flags, l4=True)
+
+
+def _csum_replace(m: Machine, skb: SkBuff, offset: int, old: int, new: int, flags: int, *, l4: bool = False) -> int:
+    size = flags & BPF_F_HDR_FIELD_MASK
+    if offset > 0xFFFF or offset & 1 or not make_writable(m, skb, offset + 2):
+        return -errno.EFAULT
+    at = skb.data + offset
+    field = int.from_bytes(skb.buf[at : at + 2], "little")
+    mangled_0 = flags & BPF_F_MARK_MANGLED_0
+    if mangled_0 and not flags & BPF_F_MARK_ENFORCE and field == 0:
+        return 0
+    if size not in (0, 2, 4) or (size == 0 and old != 0):
+        return -errno.EINVAL
+    if size == 2:
+        old, new = old & U16, new & U16
+    if l4 and skb.ip_summed == checksum.PARTIAL:
+        # the field holds the sum of the pseudo header only; the device adds the rest later
+        result = checksum.replace_partial(field, old, new) if flags & BPF_F_PSEUDO_HDR else field
+    elif size == 2 and not l4:
+        result = checksum.replace2(field, old, new)
+    else:
+        result = checksum.replace4(field, old & U32, new & U32) if size else checksum.replace_by_diff(field, new)
+    if mangled_0 and result == 0:
+        result = 0xFFFF
+    skb.buf[at : at + 2] = result.to_bytes(2, "little")
+    return 0
+
+
+@helper
+def bpf_csum_diff(m: Machine, old: int, old_size: int, new: int, new_size: int, seed: int) -> int:
+    """Return the ones' complement difference of two buffers plus a seed, folded to 16 bits, or -EINVAL.
+
+    Linux before 6.13 does not fold; what the checksum helpers make of the result is the same.
+    """
+    old_size, new_size = old_size & U32, new_size & U32
+    if (old_size | new_size) & 3 or old_size + new_size > _MAX_DIFF:
+        return -errno.EINVAL
+    removed = m.memory.read(old, old_size) if old_size else b""
+    added = m.memory.read(new, new_size) if new_size else b""
+    return checksum.diff(removed, added, seed & U32)

@@ -1,0 +1,54 @@
+"""Helpers on maps: kernel/bpf/helpers.c, Linux 6.12."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netkit_edu.engine.helpers.registry import helper, map_of
+from netkit_edu.engine.maps import Map
+from netkit_edu.engine.memory import Fault
+from netkit_edu.errors import KernelError
+
+if TYPE_CHECKING:
+    from netkit_edu.engine.machine import Machine
+
+
+@helper
+def bpf_map_lookup_elem(m: Machine, map_handle: int, key: int) -> int:
+    """Return a pointer to the value inside the map, or NULL."""
+    found = map_of(m, map_handle)
+    value = found.value(m.memory.read(key, found.spec.key_size))
+    if value is None:
+        return 0
+    return m.memory.pointer(f"value of map {found.spec.name}", value, readonly=found.spec.readonly)
+
+
+@helper
+def bpf_map_update_elem(m: Machine, map_handle: int, key: int, value: int, flags: int) -> int:
+    """Store a value under a key; 0, or -EEXIST, -ENOENT, -E2BIG, -EINVAL."""
+    found = map_of(m, map_handle)
+    _check_writable(found)
+    key_bytes = m.memory.read(key, found.spec.key_size)
+    value_bytes = m.memory.read(value, found.spec.value_size)
+    try:
+        found.store(key_bytes, value_bytes, flags)
+    except KernelError as refusal:
+        return -refusal.errno
+    return 0
+
+
+@helper
+def bpf_map_delete_elem(m: Machine, map_handle: int, key: int) -> int:
+    """Delete a key; 0 or -ENOENT, for an array always -EINVAL."""
+    found = map_of(m, map_handle)
+    _check_writable(found)
+    try:
+        found.remove(m.memory.read(key, found.spec.key_size))
+    except KernelError as refusal:
+        return -refusal.errno
+    return 0
+
+
+def _check_writable(found: Map) -> None:
+    if found.spec.readonly:
+        raise Fault(f"write into map forbidden: {found.spec.name} is read-only", region=f"map {found.spec.name}")
