@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -141,17 +141,16 @@ class Journey:
 
     @cached_property
     def counts(self) -> Counts:
-        """What the path cost, counted from the hops."""
-        kinds = Counter(h.kind for h in self.hops)
-        return Counts(
-            lookups=kinds[HopKind.LOOKUP],
-            queues=kinds[HopKind.QUEUE],
-            backlogs=sum(h.function == "enqueue_to_backlog" for h in self.hops),
-            hooks=kinds[HopKind.HOOK],
-            programs=kinds[HopKind.PROGRAM],
-            drivers=kinds[HopKind.DRIVER],
-            softirq_hops=sum(h.context is Context.SOFTIRQ for h in self.hops),
-            hops=len(self.hops),
+        """What the path cost in all, counted from the hops."""
+        return count(self.hops)
+
+    @cached_property
+    def machines(self) -> tuple[Counts, ...]:
+        """What the path cost each machine it led through: counted anew behind every wire."""
+        ends = [n + 1 for n, hop in enumerate(self.hops) if hop.kind is HopKind.WIRE]
+        starts = [0, *ends]
+        return tuple(
+            count(self.hops[a:b]) for a, b in zip(starts, [*ends, len(self.hops)], strict=True) if a < b or not a
         )
 
     def functions(self, only: Iterable[str] | None = None) -> list[tuple[str, Context]]:
@@ -190,6 +189,21 @@ class Comparison:
             and self.left.fate.kind is self.right.fate.kind
             and self.left.sender_error == self.right.sender_error
         )
+
+
+def count(hops: Sequence[Hop]) -> Counts:
+    """Count what these hops cost."""
+    kinds = Counter(h.kind for h in hops)
+    return Counts(
+        lookups=kinds[HopKind.LOOKUP],
+        queues=kinds[HopKind.QUEUE],
+        backlogs=sum(h.function == "enqueue_to_backlog" for h in hops),
+        hooks=kinds[HopKind.HOOK],
+        programs=kinds[HopKind.PROGRAM],
+        drivers=kinds[HopKind.DRIVER],
+        softirq_hops=sum(h.context is Context.SOFTIRQ for h in hops),
+        hops=len(hops),
+    )
 
 
 def as_verdict(code: int) -> Verdict | int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netkit_edu.draw import shapes
 from netkit_edu.draw.canvas import Canvas
 from netkit_edu.draw.palette import width
-from netkit_edu.draw.words import describe_comparison, hop_detail, hop_name, journey_title, sender_line, tooltip
+from netkit_edu.draw.words import describe_comparison, hop_detail, hop_name, journey_title, sender_line, split, tooltip
 from netkit_edu.journey import Comparison, Hop, HopKind, Journey
 from netkit_edu.uapi import Context
 
@@ -99,9 +99,10 @@ def _fate(canvas: Canvas, x: float, y: float, j: Journey) -> None:
 def _figures(canvas: Canvas, c: Comparison, y: float) -> float:
     """Write each figure of both journeys in one tile, and what their senders were told; return the drawing's height."""
     a, b = c.left.counts, c.right.counts
+    both = [(split(c.left, figure), split(c.right, figure)) for figure in ("lookups", "hooks")]
     tiles = [
-        (a.lookups, b.lookups, "route lookups"), (a.queues, b.queues, "queues"), (a.backlogs, b.backlogs, "backlogs"),
-        (a.hooks, b.hooks, "netfilter hooks"), (a.programs, b.programs, "programs"),
+        (*both[0], "route lookups"), (a.queues, b.queues, "queues"), (a.backlogs, b.backlogs, "backlogs"),
+        (*both[1], "netfilter hooks"), (a.programs, b.programs, "programs"),
         (a.drivers, b.drivers, "driver calls"), (a.softirq_hops, b.softirq_hops, "hops in softirq"),
         (a.hops, b.hops, "hops"),
     ]  # fmt: skip

@@ -20,6 +20,7 @@ from netkit_edu.draw.words import (
     journey_title,
     plural,
     sender_line,
+    split,
     tooltip,
 )
 from netkit_edu.journey import Hop, HopKind, Journey
@@ -288,9 +289,9 @@ def _summary(c: Canvas, j: Journey, y: float) -> float:
     """Write what the way cost in a row of figures, then sender, counters and replies; return the drawing's height."""
     n = j.counts
     tiles = [
-        (str(n.lookups), "route lookups" if n.lookups != 1 else "route lookup"),
+        (split(j, "lookups"), "route lookups" if n.lookups != 1 else "route lookup"),
         (str(n.queues), f"queues, {n.backlogs} backlog"),
-        (str(n.hooks), "netfilter hooks" if n.hooks != 1 else "netfilter hook"),
+        (split(j, "hooks"), "netfilter hooks" if n.hooks != 1 else "netfilter hook"),
         (str(n.programs), "programs" if n.programs != 1 else "program"),
         (str(n.drivers), "driver calls" if n.drivers != 1 else "driver call"),
         (f"{n.softirq_hops}/{n.hops}", "hops in softirq"),
@@ -302,7 +303,7 @@ def _summary(c: Canvas, j: Journey, y: float) -> float:
         c.text(x + 9, y + 19, figure, "big")
         c.text(x + 9, y + 34, what, "small", room=each - 16)
     y += 60
-    said = sender_line(j)
+    said = sender_line(j) + (". Figures with a +: here, and behind the wire" if len(j.machines) > 1 else "")
     c.text(EDGE, y, said[0].upper() + said[1:] + ".", "body", fill="bad" if j.sender_error else "")
     for heading, phrases in (
         ("Counters", counter_phrases(j)),

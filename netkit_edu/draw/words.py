@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netkit_edu.draw.shapes import KIND_WORDS, verdict_name
-from netkit_edu.journey import Comparison, Counts, Hop, HopKind, Journey
+from netkit_edu.journey import Comparison, Hop, HopKind, Journey
 from netkit_edu.packet import summary
 
 MARKS = {
@@ -61,12 +61,22 @@ def journey_title(j: Journey) -> str:
     return j.label or summary(j.packet)
 
 
-def counts_line(n: Counts) -> str:
+def split(j: Journey, figure: str) -> str:
+    """Return a figure of the path's cost, machine by machine: "2 + 1" is two here and one behind the wire."""
+    each = [getattr(n, figure) for n in j.machines]
+    while len(each) > 1 and not each[-1]:
+        each.pop()
+    return " + ".join(map(str, each))
+
+
+def counts_line(j: Journey) -> str:
     """Return what a path cost, in one line."""
+    n = j.counts
+    behind = " (" + "; ".join(f"{x.lookups} and {x.hooks}" for x in j.machines[1:]) + " of these behind the wire)"
     return ", ".join([
         plural(n.lookups, "route lookup"),
+        plural(n.hooks, "netfilter hook") + (behind if len(j.machines) > 1 else ""),
         f"{plural(n.queues, 'queue')} ({plural(n.backlogs, 'backlog')})",
-        plural(n.hooks, "netfilter hook"),
         plural(n.programs, "program"),
         plural(n.drivers, "driver call"),
         f"{n.softirq_hops} of {plural(n.hops, 'hop')} in softirq",
@@ -109,7 +119,7 @@ def describe_journey(j: Journey) -> str:
     parts = [f"{summary(j.packet)}. Recorded by {j.backend}."]
     parts += [f"In {heading}: {'; '.join(map(hop_phrase, run))}." for heading, run in legs(j.hops)]
     parts.append(f"It was {j.fate}." if j.fate.kind != "not sent" else f"It was not sent: {j.fate.reason}.")
-    parts.append(f"Cost: {counts_line(j.counts)}; {sender_line(j)}.")
+    parts.append(f"Cost: {counts_line(j)}; {sender_line(j)}.")
     if counter_phrases(j):
         parts.append(f"Counters moved: {'; '.join(counter_phrases(j))}.")
     parts += [f"Reply: {journey_title(r)}, {r.fate}." for r in j.replies]
@@ -126,7 +136,7 @@ def text_journey(j: Journey) -> str:
             device = f"  [{h.device}]" if h.device else ""
             lines.append(f"    {MARKS[h.kind]} {hop_name(h):<28}{device:<10}{detail}".rstrip())
     lines.append(f"  = {j.fate}")
-    lines.append(f"    {counts_line(j.counts)}")
+    lines.append(f"    {counts_line(j)}")
     lines.append(f"    {sender_line(j)}")
     lines += [f"    {phrase}" for phrase in counter_phrases(j)]
     lines += [f"    reply: {journey_title(r)}: {r.fate}" for r in j.replies]
@@ -143,8 +153,8 @@ def text_comparison(c: Comparison) -> str:
         joint = "=" if a and b else "<" if a else ">"
         lines.append(f"{a[:wide]:<{wide}}  {joint}  {b}".rstrip())
     lines.append(f"{str(c.left.fate)[:wide]:<{wide}}     {c.right.fate}")
-    lines.append(f"left:  {counts_line(c.left.counts)}; {sender_line(c.left)}")
-    lines.append(f"right: {counts_line(c.right.counts)}; {sender_line(c.right)}")
+    lines.append(f"left:  {counts_line(c.left)}; {sender_line(c.left)}")
+    lines.append(f"right: {counts_line(c.right)}; {sender_line(c.right)}")
     return "\n".join(lines)
 
 
@@ -161,5 +171,5 @@ def describe_comparison(c: Comparison) -> str:
     parts = [f"{plural(common, 'step')} in common."]
     for name, only, j in ((names[0], left, c.left), (names[1], right, c.right)):
         parts.append(f"Only in {name}: {'; '.join(only) or 'nothing'}.")
-        parts.append(f"{name}: {j.fate}; {counts_line(j.counts)}; {sender_line(j)}.")
+        parts.append(f"{name}: {j.fate}; {counts_line(j)}; {sender_line(j)}.")
     return " ".join(parts)
