@@ -152,3 +152,10 @@ def test_a_partial_checksum_is_mended_for_the_pseudo_header_only():
 def test_csum_diff_takes_whole_words_only(size):
     text = f"r1 = r10\nr1 += -8\nr2 = {size}\nr3 = 0\nr4 = 0\nr5 = 0\ncall bpf_csum_diff#28\nexit"
     assert executable(text).run(SkBuff(bytes(14))) == -22
+
+
+def test_the_type_of_an_outgoing_packet_stays():
+    skb = SkBuff(bytes(60))
+    skb.pkt_type = 4
+    assert executable("r2 = 0\ncall bpf_skb_change_type#32\nexit").run(skb) == -22
+    assert skb.pkt_type == 4
