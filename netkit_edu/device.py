@@ -9,8 +9,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
+from netkit_edu.arguments import choice, mac_address, whole_number
 from netkit_edu.backend import Chain, LinkInfo, LinkStats
-from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.errors import KernelError, NetkitEduError, UsageError
 from netkit_edu.loaded import LoadedProgram
 from netkit_edu.programs import Program
 from netkit_edu.typedmap import TypedMap
@@ -35,30 +36,7 @@ class _Any:
 
 
 ANY = _Any()
-
-
-def choice(kind: type[enum.IntEnum], value, what: str) -> int:
-    """Return the number of an option: by name ("drop"), by enum member, or a bare number for the kernel to judge.
-
-    Raises:
-        UsageError: a name that ``kind`` does not have; the message lists those it has.
-    """
-    if isinstance(value, str) and value.upper() in kind.__members__:
-        return int(kind[value.upper()])
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int(value)
-    raise UsageError(f"{what} is {_names(kind)}, not {value!r}")
-
-
-def whole_number(value, what: str, least: int = 0, most: int = 0xFFFF_FFFF) -> int:
-    """Return ``value`` if it is a whole number in this range, else raise the `UsageError` that says which is."""
-    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
-        return int(value)
-    raise UsageError(f"{what} is a number from {least} to {most}, not {value!r}")
-
-
-def _names(kind: type[enum.Enum]) -> str:
-    return " or ".join(repr(name.lower()) for name in kind.__members__)
+_U64 = 0xFFFF_FFFF_FFFF_FFFF
 
 
 def attach_type(at, program: Program | None = None) -> int:
@@ -77,7 +55,7 @@ def attach_type(at, program: Program | None = None) -> int:
     try:
         return Hook(at).attach_type
     except ValueError:
-        raise UsageError(f"at is {_names(Hook)}, not {at!r}") from None
+        raise UsageError(f"at is {' or '.join(repr(str(hook)) for hook in Hook)}, not {at!r}") from None
 
 
 def _hook_name(number: int) -> str:
@@ -109,7 +87,9 @@ class Attachment:
 
     @property
     def attached(self) -> bool:
-        """Whether the program still sits there; False once its device is gone."""
+        """Whether the program still sits there; False once its device or its lab is gone."""
+        if self.program.lab.closed or self.device.node.deleted:
+            return False
         try:
             chain = self.device.chain(self.attach_type)
         except KernelError as error:
@@ -134,8 +114,8 @@ class Attachment:
             self.detach()
 
     def __repr__(self) -> str:
-        state = "" if self.attached else ", detached"
-        return f"<{self.program.name!r} at the {self.at} hook of {self.device.name}, program id {self.id}{state}>"
+        where = f" of {self.device.name}" if self.attached else ", detached"
+        return f"<{self.program.name!r} at the {self.at} hook{where}, program id {self.id}>"
 
 
 class Device:
@@ -204,9 +184,17 @@ class Device:
         return self
 
     def set(self, *, mtu: int | None = None, mac: str | None = None) -> Device:
-        """Change its MTU (bytes) or its MAC address; return it."""
+        """Change its MTU (bytes) or its MAC address; return it.
+
+        Raises:
+            KernelError: EINVAL for an MTU out of the device's range, EOPNOTSUPP for a MAC address of a netkit device in
+                L3 mode, EADDRNOTAVAIL for one that no interface may have.
+            UsageError: no number, or no MAC address.
+        """
         if mtu is not None:
             whole_number(mtu, "mtu")
+        if mac is not None:
+            mac_address(mac)
         self._calls.link_set(self.node.ns, self.ifindex, mtu=mtu, mac=mac)
         return self
 
@@ -240,10 +228,12 @@ class Device:
         loaded = self.node.lab.loaded(program)
         number = attach_type(at, loaded.program)
         place, relative = self._place(before, after)
-        old = 0 if replace is None else self._program_id(replace)
+        if replace is not None:
+            place |= BPF_F_REPLACE
         self._calls.prog_attach(
-            self.node.ns, self.ifindex, number, loaded.id, flags=flags | place | (BPF_F_REPLACE if old else 0),
-            replace=old, relative=relative, expected_revision=expected_revision,
+            self.node.ns, self.ifindex, number, loaded.id, flags=whole_number(flags, "flags") | place,
+            replace=0 if replace is None else self._program_id(replace), relative=relative,
+            expected_revision=whole_number(expected_revision, "expected_revision", 0, _U64),
         )  # fmt: skip
         return Attachment(self, number, loaded)
 
@@ -259,8 +249,9 @@ class Device:
         number = attach_type(at, None if loaded is None else loaded.program)
         place, relative = self._place(before, after)
         self._calls.prog_detach(
-            self.node.ns, self.ifindex, number, 0 if loaded is None else loaded.id, flags=flags | place,
-            relative=relative, expected_revision=expected_revision,
+            self.node.ns, self.ifindex, number, 0 if loaded is None else loaded.id,
+            flags=whole_number(flags, "flags") | place, relative=relative,
+            expected_revision=whole_number(expected_revision, "expected_revision", 0, _U64),
         )  # fmt: skip
 
     def _place(self, before, after) -> tuple[int, int]:
@@ -275,7 +266,7 @@ class Device:
     def _program_id(self, value) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
-        return value.id if isinstance(value, Attachment) else self.node.lab.loaded(value).id
+        return self.node.lab.loaded(value.program if isinstance(value, Attachment) else value).id
 
     def chain(self, at) -> Chain:
         """Return a hook's programs in order, and its revision (BPF_PROG_QUERY)."""
@@ -336,8 +327,9 @@ class Device:
     def __repr__(self) -> str:
         try:
             info = self.info
-        except KernelError:
-            return f"<device {self.ifindex} in {self.node.name}, deleted>"
+        except NetkitEduError:
+            state = "its lab is closed" if self.node.lab.closed else "deleted"
+            return f"<device {self.ifindex} in {self.node.name}, {state}>"
         state = ("up" if info.flags & IFF_UP else "down") + ("" if info.carrier else ", no carrier")
         return f"<{info.kind} {info.name} in {self.node.name}, ifindex {info.ifindex}, {state}, mtu {info.mtu}>"
 

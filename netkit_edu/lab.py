@@ -11,8 +11,9 @@ import os
 import weakref
 from collections.abc import Mapping
 
+from netkit_edu.arguments import choice, device_name, mac_address, whole_number
 from netkit_edu.backend import Backend
-from netkit_edu.device import Device, Pair, choice
+from netkit_edu.device import Device, Pair
 from netkit_edu.errors import BackendUnavailable, KernelError, UsageError
 from netkit_edu.loaded import LoadedProgram, program_of
 from netkit_edu.node import OUTSIDE_IP, Node, Outside, Pod
@@ -20,7 +21,10 @@ from netkit_edu.typedmap import TypedMap
 from netkit_edu.uapi import Mode, Policy, Scrub
 
 BACKENDS = ("sim", "vm", "host")
+KINDS = ("veth", "netkit")
 MAX_PODS = 254
+MAX_CPUS = 1024
+MAX_BACKLOG = (1 << 31) - 1  # packets: the sysctl is an int
 NIC_IP = "192.0.2.1"
 _NETKIT_OPTIONS = {"mode": Mode, "policy": Policy, "peer_policy": Policy, "scrub": Scrub, "peer_scrub": Scrub}
 
@@ -40,7 +44,9 @@ class Lab:
     """
 
     def __init__(self, backend: str | None = None, *, cpus: int = 1, backlog: int = 1000):
-        self._closed = False
+        self.closed = False
+        whole_number(cpus, "cpus", 1, MAX_CPUS)
+        whole_number(backlog, "backlog", 0, MAX_BACKLOG)
         self._calls = _open_backend(backend or os.environ.get("NETKIT_EDU_BACKEND") or "sim", cpus, backlog)
         self._finalizer = weakref.finalize(self, self._calls.close)
         self._devices: dict[tuple[int, int], Device] = {}
@@ -73,7 +79,7 @@ class Lab:
     @property
     def kernel_calls(self) -> Backend:
         """The backend; `UsageError` once the lab is closed."""
-        if self._closed:
+        if self.closed:
             raise UsageError("this lab is closed: make a new one with lab = nk.Lab()")
         return self._calls
 
@@ -92,6 +98,7 @@ class Lab:
 
         Raises:
             KernelError: EEXIST if there is a node of that name.
+            UsageError: the name is none that a device could have.
         """
         self._check_name(name)
         self.nodes[name] = Node(self, name)
@@ -111,10 +118,9 @@ class Lab:
 
         Raises:
             KernelError: as the kernel refuses it; EEXIST if the name is taken. Nothing half-made stays behind.
-            UsageError: an option's value is not possible.
+            UsageError: an option's value is not possible, or no device may have that name.
         """
-        if device not in ("veth", "netkit"):
-            raise UsageError(f"device is 'veth' or 'netkit', not {device!r}")
+        _check_kind(device, "device")
         number = self._pods + 1
         if number > MAX_PODS:
             raise UsageError(f"a lab numbers its pods from 1 to {MAX_PODS}")
@@ -148,21 +154,30 @@ class Lab:
             primary_in, peer_in: the nodes that hold the ends; the host by default.
             peer_name: the peer's name; "eth0" in another node, ``name`` with a "p" behind it in the same one.
             kind: "netkit" or "veth".
-            attrs, peer_attrs: ordinary link attributes of either end: mtu, mac, ifindex.
+            attrs, peer_attrs: ordinary link attributes of either end: mtu (bytes), mac, ifindex.
             options: for netkit: mode, policy, peer_policy, scrub, peer_scrub, as in `pod`.
 
         Raises:
-            KernelError: as the kernel refuses it.
+            KernelError: as the kernel refuses it; nothing half-made stays behind.
+            UsageError: an option's value is not possible, or no device may have that name.
         """
-        primary_in, peer_in = primary_in or self.host, peer_in or self.host
-        peer_name = peer_name or ("eth0" if peer_in is not primary_in else f"{name}p")
+        primary_in, peer_in = (self.host if node is None else self._own(node) for node in (primary_in, peer_in))
+        device_name(name)
+        peer_name = device_name(peer_name or ("eth0" if peer_in is not primary_in else f"{name}p"))
+        _check_kind(kind, "kind")
         info = _netkit_info(kind, options)
-        return self._link(kind, name, primary_in, peer_in, attrs or {}, {"name": peer_name, **(peer_attrs or {})}, info)
+        peer = {"name": peer_name, **_link_attrs(peer_attrs, "peer_attrs")}
+        return self._link(kind, name, primary_in, peer_in, _link_attrs(attrs, "attrs"), peer, info)
 
     def dummy(self, name: str, *, node: Node | None = None) -> Device:
-        """Create a dummy device, which swallows what it is given to send; down, on the host by default."""
-        node = node or self.host
-        return self.device(node, self.kernel_calls.link_add(node.ns, "dummy", name))
+        """Create a dummy device, which swallows what it is given to send; down, on the host by default.
+
+        Raises:
+            KernelError: EEXIST if the node has a device of that name.
+            UsageError: no device may have that name.
+        """
+        node = self.host if node is None else self._own(node)
+        return self.device(node, self.kernel_calls.link_add(node.ns, "dummy", device_name(name)))
 
     def load(self, program, *, maps: Mapping[str, TypedMap] | None = None) -> LoadedProgram:
         """Load a program into this lab's kernel, with maps of its own but for those given.
@@ -190,28 +205,44 @@ class Lab:
 
     def device(self, node: Node, ifindex: int) -> Device:
         """Return the device of that number in a node, always the same object."""
-        return self._devices.setdefault((node.ns, ifindex), Device(node, ifindex))
+        return self._devices.setdefault((self._own(node).ns, ifindex), Device(node, ifindex))
 
     def gateway(self, pod: Pod) -> str:
         """Return the host's address on a pod's pair."""
+        if not isinstance(pod, Pod):
+            raise UsageError(f"a pod is meant, such as what lab.pod('web') returned, not {pod!r}")
         return pod.pair.primary.info.addresses[0].partition("/")[0]
 
     def forget(self, node: Node) -> None:
-        """Remove a node with everything in it."""
-        self.kernel_calls.netns_del(node.ns)
+        """Remove a node with everything in it.
+
+        Raises:
+            UsageError: it is the host or the outside, which every lab has, or it was deleted before.
+        """
+        if node in (self.host, self.outside):
+            raise UsageError(f"every lab has {node.name!r}: close the lab instead, lab.close()")
+        self.kernel_calls.netns_del(self._own(node).ns)
+        node.deleted = True
         self.nodes = {name: n for name, n in self.nodes.items() if n is not node}
 
     def close(self) -> None:
         """Free everything; a second call does nothing, any other use afterwards is a `UsageError`."""
-        self._closed = True
+        self.closed = True
         self._finalizer()
 
     def _check_name(self, name: str) -> None:
         self.kernel_calls  # noqa: B018 - a closed lab says so first
-        if not isinstance(name, str) or not name:
-            raise UsageError(f"a name is text such as 'web', not {name!r}")
+        device_name(name)
         if name in self.nodes:
             raise KernelError("EEXIST", f"there is a node {name!r} in this lab", "take another name, or make a new lab")
+
+    def _own(self, node: Node) -> Node:
+        """Return ``node``; `UsageError` unless it is a node of this lab."""
+        if not isinstance(node, Node):
+            raise UsageError(f"a node is meant, such as lab.host or what lab.node('x') returned, not {node!r}")
+        if node.lab is not self:
+            raise UsageError(f"{node.name!r} is a node of another lab")
+        return node
 
     def _link(self, kind: str, name: str, here: Node, there: Node, attrs: Mapping, peer: Mapping,
               info: Mapping | None = None) -> Pair:  # fmt: skip
@@ -229,7 +260,7 @@ class Lab:
         self.close()
 
     def __repr__(self) -> str:
-        if self._closed:
+        if self.closed:
             return f"<lab on {self.backend}, closed>"
         nodes = "".join(f"\n  {node!r}" for node in self.nodes.values())
         return f"<lab on {self.backend} (Linux {self.kernel}){nodes}>"
@@ -243,6 +274,23 @@ def _netkit_info(kind: str, options: Mapping) -> dict[str, int]:
     if given and kind != "netkit":
         raise UsageError(f"{', '.join(given)}: only netkit devices have that, not {kind}")
     return {name: choice(_NETKIT_OPTIONS[name], value, name) for name, value in given.items()}
+
+
+def _check_kind(kind: str, what: str) -> None:
+    if kind not in KINDS:
+        raise UsageError(f"{what} is {' or '.join(map(repr, KINDS))}, not {kind!r}")
+
+
+def _link_attrs(given: Mapping | None, what: str) -> dict:
+    """Return ordinary link attributes; `UsageError` for one that there is not, or that cannot have such a value."""
+    checks = {"mtu": lambda v: whole_number(v, "mtu"), "mac": mac_address, "ifindex": _ifindex}
+    if not isinstance(given or {}, Mapping) or (given or {}).keys() - checks.keys():
+        raise UsageError(f"{what} is a dict with some of {', '.join(map(repr, checks))}, not {given!r}")
+    return {name: checks[name](value) for name, value in (given or {}).items()}
+
+
+def _ifindex(value) -> int:
+    return whole_number(value, "ifindex", 1, (1 << 31) - 1)
 
 
 def _open_backend(name: str, cpus: int, backlog: int) -> Backend:

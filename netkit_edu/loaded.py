@@ -41,7 +41,7 @@ class LoadedProgram:
         self.lab = lab
         self.program = program
         calls = lab.kernel_calls
-        numbers = self._shared_numbers(shared or {})
+        numbers = self._shared_numbers({} if shared is None else shared)
         for name, spec in program.map_specs.items():
             if name not in numbers:
                 numbers[name] = calls.map_create(spec)
@@ -62,6 +62,8 @@ class LoadedProgram:
         return self.program.hook
 
     def _shared_numbers(self, shared: Mapping[str, TypedMap]) -> dict[str, int]:
+        if not isinstance(shared, Mapping):
+            raise UsageError(f"maps is a dict such as {{'pods': other.maps['pods']}}, not {shared!r}")
         numbers = {}
         for name, given in shared.items():
             spec = self.program.map_specs.get(name)

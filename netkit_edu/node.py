@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netkit_edu import packet as wire
+from netkit_edu.arguments import ipv4_address, ipv4_prefix, mac_address, whole_number
 from netkit_edu.backend import Received, SendRequest
-from netkit_edu.device import Device, Pair, whole_number
+from netkit_edu.device import Device, Pair
 from netkit_edu.errors import UsageError
 from netkit_edu.journey import Journey
 from netkit_edu.packet import Wire
@@ -67,7 +68,19 @@ class Node:
     def __init__(self, lab, name: str):
         self.lab = lab
         self.name = name
-        self.ns = lab.kernel_calls.netns_add(name)
+        self.deleted = False
+        self._ns = lab.kernel_calls.netns_add(name)
+
+    @property
+    def ns(self) -> int:
+        """The backend's number of its namespace.
+
+        Raises:
+            UsageError: the node was deleted.
+        """
+        if self.deleted:
+            raise UsageError(f"{self.name!r} was deleted: what it had is gone")
+        return self._ns
 
     @property
     def links(self) -> tuple[Device, ...]:
@@ -92,23 +105,31 @@ class Node:
         return self.addresses[0].partition("/")[0]
 
     def addr(self, dev: Device, address: str) -> None:
-        """Give one of its devices an IPv4 address with prefix length, for example "10.0.9.2/24"."""
-        self.lab.kernel_calls.addr_add(self.ns, self._own(dev).ifindex, _prefix(address))
+        """Give one of its devices an IPv4 address with prefix length, for example "10.0.9.2/24".
+
+        Raises:
+            KernelError: EEXIST if the device has it.
+            UsageError: no such address, or not a device of this node.
+        """
+        self.lab.kernel_calls.addr_add(self.ns, self._own(dev).ifindex, ipv4_prefix(address))
 
     def route(self, prefix: str, *, dev: Device | None = None, via: str = "") -> None:
         """Add a route: to "10.0.9.0/24" or "default", through a device, a gateway (``via``), or both.
 
         Raises:
-            KernelError: as the kernel refuses it: ENETUNREACH for a gateway it cannot reach, EEXIST.
+            KernelError: as the kernel refuses it: ENETUNREACH for a gateway it cannot reach, EEXIST if there is one to
+                that prefix, EINVAL for a prefix with bits set behind its length.
+            UsageError: no such prefix or address, or not a device of this node.
         """
         if dev is None and not via:
             raise UsageError("a route needs dev=, via=, or both")
         ifindex = 0 if dev is None else self._own(dev).ifindex
-        self.lab.kernel_calls.route_add(self.ns, prefix, ifindex=ifindex, via=via)
+        prefix = prefix if prefix == "default" else ipv4_prefix(prefix)
+        self.lab.kernel_calls.route_add(self.ns, prefix, ifindex=ifindex, via=ipv4_address(via) if via else "")
 
     def neigh(self, address: str, mac: str, *, dev: Device) -> None:
         """Add a permanent neighbour: the MAC address behind an IPv4 address on a device."""
-        self.lab.kernel_calls.neigh_add(self.ns, self._own(dev).ifindex, address, mac)
+        self.lab.kernel_calls.neigh_add(self.ns, self._own(dev).ifindex, ipv4_address(address), mac_address(mac))
 
     def listen(self, *, udp: int) -> None:
         """Open a UDP socket on this port, which keeps what arrives in `received`.
@@ -160,7 +181,6 @@ class Node:
             raise UsageError(f"a frame leaves through via='packet', not {via!r}: that socket starts at IP")
         elif via == "raw":
             data = wire.to_bytes(packet, src=self._source_for(data))
-        self.lab.outside.expect(data)
         request = SendRequest(
             data.data, via, 0 if dev is None else self._own(dev).ifindex, mark, priority, recverr, cpu, gso_size,
             label or self._label(data),
@@ -173,14 +193,24 @@ class Node:
         """Send one ICMP echo request to a node or an address; the answer's journey is in ``replies``.
 
         ``options`` are those of `send`.
+
+        Raises:
+            PacketError: no IPv4 address.
+            UsageError: neither a node nor an address, or an option's value is not possible.
         """
+        if not isinstance(other, Node | str):
+            raise UsageError(f"ping takes a node or an address such as '192.0.2.2', not {other!r}")
         to = other if isinstance(other, str) else other.ip
         name = other if isinstance(other, str) else other.name
         options.setdefault("label", f"ping {name}")
         return self.send(wire.icmp_echo(to, payload=payload), **options)
 
     def delete(self) -> None:
-        """Remove the namespace and its devices; a pair goes whole."""
+        """Remove the namespace and its devices; a pair goes whole.
+
+        Raises:
+            UsageError: it is the host or the outside, or it was deleted before.
+        """
         self.lab.forget(self)
 
     def _own(self, dev: Device) -> Device:
@@ -233,7 +263,11 @@ class Node:
         return wire.to_bytes(macs + ethertype.to_bytes(2, "big") + data.data, ethernet=True)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__.lower()} {self.name}, {', '.join(self.addresses) or 'no address'}>"
+        if self.deleted or self.lab.closed:
+            state = "deleted" if self.deleted else "its lab is closed"
+        else:
+            state = ", ".join(self.addresses) or "no address"
+        return f"<{type(self).__name__.lower()} {self.name}, {state}>"
 
 
 class Outside(Node):
@@ -241,19 +275,11 @@ class Outside(Node):
 
     def __init__(self, lab, name: str):
         super().__init__(lab, name)
-        self._open: set[int] = set()
+        lab.kernel_calls.listen(self.ns, udp=0)
 
     def listen(self, *, udp: int) -> None:
-        """Open a UDP socket on this port; nothing to do if one is open already."""
-        if udp not in self._open:
-            super().listen(udp=udp)
-            self._open.add(udp)
-
-    def expect(self, data: Wire) -> None:
-        """Open the port that a packet is about to knock at, if it is UDP and comes here."""
-        head = wire.ipv4(data)
-        if head is not None and head.protocol == IPPROTO_UDP and head.dst == OUTSIDE_IP and head.dport:
-            self.listen(udp=head.dport)
+        """Nothing to do: every port is open."""
+        whole_number(udp, "udp", 1, 65535)
 
 
 class Pod(Node):
@@ -279,11 +305,3 @@ class Pod(Node):
             self.neigh(self.gateway, host_end.mac, dev=pod_end)
         self.route("default", via=self.gateway)
         return self
-
-
-def _prefix(address: str) -> str:
-    try:
-        interface = ipaddress.IPv4Interface(str(address))
-    except ValueError as error:
-        raise UsageError(f"an IPv4 address with prefix length, such as 10.0.9.2/24, not {address!r}") from error
-    return interface.with_prefixlen

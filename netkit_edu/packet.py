@@ -231,7 +231,12 @@ def _unwrap(field) -> list:
 
 
 def checksum(data: bytes) -> int:
-    """Return the Internet checksum of RFC 1071; over a header that holds its own checksum it is 0."""
+    """Return the Internet checksum of RFC 1071; over a header that holds its own checksum it is 0.
+
+    Raises:
+        PacketError: no bytes.
+    """
+    data = _as_bytes(data, "a checksum is taken over")
     if len(data) % 2:
         data += b"\0"
     total = sum(struct.unpack(f"!{len(data) // 2}H", data))
@@ -240,12 +245,19 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def _as_bytes(value, what: str) -> bytes:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise PacketError(f"{what} bytes, not {value!r}")
+
+
 def icmp_echo(dst: str, *, src: str = "0.0.0.0", ident: int = 1, seq: int = 1, payload: bytes = bytes(56)) -> bytes:
     """Return an ICMP echo request (RFC 792) in an IPv4 header with DF, built without scapy.
 
     Raises:
-        PacketError: an address is not IPv4 in dotted decimal.
+        PacketError: an address is not IPv4 in dotted decimal, or the payload is no bytes.
     """
+    payload = _as_bytes(payload, "a payload is")
     body = struct.pack("!BBHHH", ICMP_ECHO, 0, 0, ident, seq) + payload
     body = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
     try:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from netkit_edu import packet as wire
+from netkit_edu.arguments import whole_number
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import ObjectError, UsageError
 from netkit_edu.journey import as_verdict
@@ -161,7 +162,7 @@ class Program:
         Raises:
             PacketError: no packet, or too short.
             ProgramFault: the program did what no verifier would let pass.
-            UsageError: there is no such field.
+            UsageError: there is no such field, or the value does not fit it.
         """
         from netkit_edu.engine.world import World
 
@@ -210,24 +211,38 @@ class Program:
 def skb_for_run(packet, *, ifindex: int = 1, ingress_ifindex: int = 0, pkt_type: int | None = None,
              cb: Sequence[int] = (0, 0, 0, 0, 0), **fields: int) -> SkBuff:  # fmt: skip
     """Return the skb that BPF_PROG_TEST_RUN shows a SCHED_CLS program: data at the Ethernet header, all linear."""
+    _check_fields(fields)
     data, ethernet = wire.to_bytes(packet)
     if not ethernet:
         data = bytes(12) + (ETH_P_IPV6 if data[0] >> 4 == 6 else ETH_P_IP).to_bytes(2, "big") + data
     skb = SkBuff(data, protocol=_eth_protocol(data))
     skb.network_header = skb.transport_header = skb.data + ETH_HLEN
-    skb.dev = _TestDevice(ifindex)
-    skb.skb_iif = ingress_ifindex
-    skb.pkt_type = _pkt_type(data) if pkt_type is None else pkt_type
-    skb.cb = [*cb, 0, 0, 0, 0, 0][:5]
+    skb.dev = _TestDevice(whole_number(ifindex, "ifindex"))
+    skb.skb_iif = whole_number(ingress_ifindex, "ingress_ifindex")
+    skb.pkt_type = _pkt_type(data) if pkt_type is None else whole_number(pkt_type, "pkt_type", 0, 7)
+    skb.cb = _control_block(cb)
     for name, value in fields.items():
-        if name not in _SETTABLE:
-            raise UsageError(f"no packet field {name!r}; there are: ifindex, ingress_ifindex, pkt_type, cb, "
-                             f"{', '.join(_SETTABLE)}")  # fmt: skip
         setattr(skb, name, value)
     return skb
 
 
-_SETTABLE = ("mark", "priority", "queue_mapping", "tc_index", "tstamp", "gso_size", "gso_segs", "wire_len", "hash")
+_BITS = {"mark": 32, "priority": 32, "queue_mapping": 16, "tc_index": 16, "tstamp": 64, "gso_size": 16, "gso_segs": 16,
+         "wire_len": 32, "hash": 32}  # fmt: skip
+_CB_LEN = 5  # numbers of 32 bits in __sk_buff
+
+
+def _check_fields(fields: Mapping[str, int]) -> None:
+    for name, value in fields.items():
+        if name not in _BITS:
+            has = ", ".join(("ifindex", "ingress_ifindex", "pkt_type", "cb", *_BITS))
+            raise UsageError(f"no packet field {name!r}; there are: {has}")
+        whole_number(value, name, 0, (1 << _BITS[name]) - 1)
+
+
+def _control_block(cb: Sequence[int]) -> list[int]:
+    if isinstance(cb, str | bytes) or not isinstance(cb, Sequence) or len(cb) > _CB_LEN:
+        raise UsageError(f"cb is a list of at most {_CB_LEN} numbers, not {cb!r}")
+    return [whole_number(value, "each number of cb") for value in cb] + [0] * (_CB_LEN - len(cb))
 
 
 def _eth_protocol(data: bytes) -> int:
@@ -324,7 +339,11 @@ def compile(text: str, *, name: str = "cell", optimize: str = "-O2") -> Compiled
     Raises:
         CompileError: the text does not compile; it quotes the lines.
         ObjectError: the compiler's output holds what this package cannot run.
+        UsageError: the text is no text.
     """
+    for what, value in (("the C text", text), ("name", name), ("optimize", optimize)):
+        if not isinstance(value, str):
+            raise UsageError(f"{what} is text, not {value!r}: to read a compiled object use nk.read_object(path)")
     from netkit_edu.program.compiler import compile_c
 
     return CompiledObject(compile_c(text, name=name, optimize=optimize))
@@ -338,10 +357,12 @@ def read_object(source: str | Path | bytes) -> CompiledObject:
     """
     from netkit_edu.program import elf
 
+    if not isinstance(source, str | Path | bytes | bytearray):
+        raise ObjectError(f"an object is a file's name or its bytes, not {source!r}")
     if isinstance(source, bytes | bytearray):
         return CompiledObject(elf.read_object(bytes(source)))
     try:
         data = Path(source).read_bytes()
-    except OSError as error:
-        raise ObjectError(f"cannot read {source}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise ObjectError(f"cannot read {source}: {getattr(error, 'strerror', None) or error}") from error
     return CompiledObject(elf.read_object(data, str(source)))

@@ -63,11 +63,14 @@ class TypedMap(MutableMapping):
     def __repr__(self) -> str:
         kind = _MAP_TYPES.get(self.spec.type, f"type {self.spec.type}")
         entries = []
-        for shown, key in enumerate(self):
-            if shown == _SHOWN_ENTRIES:
-                entries.append("…")
-                break
-            entries.append(f"{key!r}: {self.get(key)!r}")
+        try:
+            for shown, key in enumerate(self):
+                if shown == _SHOWN_ENTRIES:
+                    entries.append("…")
+                    break
+                entries.append(f"{key!r}: {self.get(key)!r}")
+        except UsageError as gone:
+            return f"<{kind} map {self.name!r}: {gone}>"
         return f"<{kind} map {self.name!r} of {self.spec.max_entries}: {{{', '.join(entries)}}}>"
 
     def _key(self, key) -> bytes:
@@ -100,6 +103,8 @@ def encode(btf, type_id: int, value, what: str) -> bytes:
 
 def int_bytes(value: int, size: int, what: str) -> bytes:
     """Return a number as ``size`` little-endian bytes; `UsageError` if it does not fit, naming ``what`` it was for."""
+    if not isinstance(value, int):
+        raise UsageError(f"the {what} is a whole number, not {value!r}")
     try:
         return int(value).to_bytes(size, "little", signed=value < 0)
     except OverflowError as error:

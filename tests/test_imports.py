@@ -17,6 +17,7 @@ PACKAGE = ROOT / "netkit_edu"
 FLOORS = (
     "uapi",
     "errors",
+    "arguments",
     "packet",
     "pcap",
     "journey",
