@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from netkit_edu.journey import Journey
 from netkit_edu.program.object import MapSpec, ProgramCode
+from netkit_edu.uapi import BPF_PROG_TYPE_SCHED_CLS
 
 
 class LinkStats(NamedTuple):
@@ -64,6 +65,20 @@ class Chain(NamedTuple):
 
     revision: int
     entries: tuple[Entry, ...]
+
+
+class BpfLinkInfo(NamedTuple):
+    """What BPF_OBJ_GET_INFO_BY_FD says of a link (``struct bpf_link_info``).
+
+    ``ifindex`` is that of the device on which the program really sits, in that device's namespace: for a PEER link the
+    peer's. It is 0 once the link is detached or the device is gone; the other fields stay.
+    """
+
+    id: int
+    type: int
+    prog_id: int
+    ifindex: int
+    attach_type: int
 
 
 class Received(NamedTuple):
@@ -169,8 +184,12 @@ class Backend(Protocol):
     def map_keys(self, number: int) -> list[bytes]:
         """Return all keys (BPF_MAP_GET_NEXT_KEY)."""
 
-    def prog_load(self, code: ProgramCode, maps: Mapping[str, int]) -> int:
-        """Load a SCHED_CLS program whose relocations name ``maps``; return its id. Two loads are two programs."""
+    def prog_load(self, code: ProgramCode, maps: Mapping[str, int], *,
+                  prog_type: int = BPF_PROG_TYPE_SCHED_CLS) -> int:  # fmt: skip
+        """Load a program whose relocations name ``maps``; return its id. Two loads are two programs.
+
+        ``prog_type`` other than BPF_PROG_TYPE_SCHED_CLS makes a program that no hook here takes.
+        """
 
     def prog_attach(self, ns: int, ifindex: int, attach_type: int, prog_id: int, *, flags: int = 0,
                     replace: int = 0, relative: int = 0, expected_revision: int = 0) -> None:  # fmt: skip
@@ -182,6 +201,22 @@ class Backend(Protocol):
 
     def prog_query(self, ns: int, ifindex: int, attach_type: int) -> Chain:
         """Return a hook's revision and programs (BPF_PROG_QUERY)."""
+
+    def bpf_link_create(self, ns: int, ifindex: int, attach_type: int, prog_id: int, *, flags: int = 0,
+                        relative: int = 0, expected_revision: int = 0) -> int:  # fmt: skip
+        """Attach a program by a link (BPF_LINK_CREATE), acting from ``ns``; return the link's id, which stays."""
+
+    def bpf_link_update(self, number: int, prog_id: int, *, flags: int = 0, old: int = 0) -> None:
+        """Put another program in a link's place (BPF_LINK_UPDATE), with BPF_F_REPLACE only if it is ``old`` now."""
+
+    def bpf_link_detach(self, number: int) -> None:
+        """Take a link's program off its hook (BPF_LINK_DETACH); the link stays, as a link to nothing."""
+
+    def bpf_link_close(self, number: int) -> None:
+        """Close the only descriptor of a link: as `bpf_link_detach`, and the link is gone."""
+
+    def bpf_link_info(self, number: int) -> BpfLinkInfo:
+        """Return what the kernel says of a link (BPF_OBJ_GET_INFO_BY_FD)."""
 
     # sockets ------------------------------------------------------------------------------------------------------
     def listen(self, ns: int, *, udp: int) -> None:

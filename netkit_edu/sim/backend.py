@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from netkit_edu.backend import Chain, LinkInfo, LinkStats, Received, SendRequest
+from netkit_edu.backend import LinkInfo, LinkStats, Received, SendRequest
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import Journey
-from netkit_edu.program.object import MapSpec, ProgramCode
 from netkit_edu.sim import dev as core
 from netkit_edu.sim import netkit
-from netkit_edu.sim.filter import BpfProg
 from netkit_edu.sim.inet import ntoa
 from netkit_edu.sim.kernel import Kernel
-from netkit_edu.sim.mprog import BPF_F_MPROG, MprogEntry
 from netkit_edu.sim.netdevice import NetDevice, dummy_setup, nic_connect, nic_setup
 from netkit_edu.sim.netns import Netns
 from netkit_edu.sim.rtnetlink import (
@@ -25,15 +22,9 @@ from netkit_edu.sim.rtnetlink import (
     unregister_netdevice,
     validate_address,
 )
+from netkit_edu.sim.syscall import BpfCalls
 from netkit_edu.sim.veth import veth_dellink, veth_newlink
 from netkit_edu.uapi import (
-    BPF_F_ID,
-    BPF_F_LINK,
-    BPF_F_REPLACE,
-    BPF_NETKIT_PEER,
-    BPF_NETKIT_PRIMARY,
-    BPF_TCX_EGRESS,
-    BPF_TCX_INGRESS,
     IF_OPER_DOWN,
     IF_OPER_LOWERLAYERDOWN,
     IF_OPER_UNKNOWN,
@@ -46,7 +37,7 @@ _NETKIT_INFO = frozenset({"mode", "policy", "peer_policy", "scrub", "peer_scrub"
 _NETKIT_NEWER = frozenset({"headroom", "tailroom", "pairing"})  # Linux 6.12 ignores attributes it does not know
 
 
-class SimBackend:
+class SimBackend(BpfCalls):
     """A simulated Linux 6.12 of ``cpus`` CPUs, with room for ``backlog`` packets in the backlog of each."""
 
     name = "sim"
@@ -55,15 +46,13 @@ class SimBackend:
     def __init__(self, cpus: int = 1, backlog: int = 1000):
         if cpus < 1 or backlog < 0:
             raise UsageError("a machine has at least one CPU, and a backlog is a number of packets")
+        super().__init__()
         self._kernel = Kernel(cpus, backlog)
-        self._maps: dict[int, object] = {}
-        self._progs: dict[int, BpfProg] = {}
         self._taps: dict[int, tuple[NetDevice, list]] = {}
-        self._last_id = 0
 
     def close(self) -> None:
         """Forget everything; a second call does nothing."""
-        for table in (self._kernel.namespaces, self._maps, self._progs, self._taps):
+        for table in (self._kernel.namespaces, self._maps, self._progs, self._links, self._taps):
             table.clear()
 
     # namespaces -------------------------------------------------------------------------------------------------------
@@ -168,67 +157,6 @@ class SimBackend:
         """Add a permanent neighbour."""
         self._net(ns).neigh_add(self._dev(ns, ifindex), address, parse_mac(mac))
 
-    # bpf(2) -----------------------------------------------------------------------------------------------------------
-
-    def map_create(self, spec: MapSpec) -> int:
-        """Create a map; return its number."""
-        from netkit_edu.engine import maps
-
-        return self._keep(self._maps, maps.create(spec))
-
-    def map_lookup(self, number: int, key: bytes) -> bytes | None:
-        """Return a copy of the value, None if the key is absent."""
-        return self._map(number).lookup(key)
-
-    def map_update(self, number: int, key: bytes, value: bytes, flags: int = 0) -> None:
-        """Store a value."""
-        self._map(number).update(key, value, flags)
-
-    def map_delete(self, number: int, key: bytes) -> None:
-        """Delete an entry."""
-        self._map(number).delete(key)
-
-    def map_keys(self, number: int) -> list[bytes]:
-        """Return all keys."""
-        return list(self._map(number).keys())
-
-    def prog_load(self, code: ProgramCode, maps: Mapping[str, int]) -> int:
-        """Load a program with the maps its relocations name; return its id."""
-        from netkit_edu.engine import interpreter
-
-        executable = interpreter.load(code, {name: self._map(number) for name, number in maps.items()})
-        number = self._keep(self._progs, None)
-        self._progs[number] = BpfProg(number, code.name, executable)
-        return number
-
-    def prog_attach(self, ns: int, ifindex: int, attach_type: int, prog_id: int, *, flags: int = 0, replace: int = 0,
-                    relative: int = 0, expected_revision: int = 0) -> None:  # fmt: skip
-        """Attach a program, acting from namespace ``ns``; ``replace`` and ``relative`` are ids."""
-        _check_attach(attach_type, flags)
-        prog = self._prog(prog_id)
-        net = self._net(ns)
-        netkit.netkit_dev_fetch(net, ifindex, attach_type)
-        netkit.netkit_prog_attach(
-            net, ifindex, attach_type, MprogEntry(prog), flags=flags,
-            relative=lambda: self._relative(flags, relative),
-            replace=self._prog(replace) if flags & BPF_F_REPLACE else None,
-            expected_revision=expected_revision,
-        )  # fmt: skip
-
-    def prog_detach(self, ns: int, ifindex: int, attach_type: int, prog_id: int = 0, *, flags: int = 0,
-                    relative: int = 0, expected_revision: int = 0) -> None:  # fmt: skip
-        """Detach a program; without ``prog_id`` the one that ``flags`` and ``relative`` point at, or the last."""
-        _check_attach(attach_type, flags)
-        netkit.netkit_prog_detach(
-            self._net(ns), ifindex, attach_type, self._prog(prog_id) if prog_id else None, flags=flags,
-            relative=lambda: self._relative(flags, relative), expected_revision=expected_revision,
-        )  # fmt: skip
-
-    def prog_query(self, ns: int, ifindex: int, attach_type: int) -> Chain:
-        """Return a hook's revision and programs."""
-        _check_attach(attach_type, 0)
-        return netkit.netkit_prog_query(self._net(ns), ifindex, attach_type)
-
     # sockets ----------------------------------------------------------------------------------------------------------
 
     def listen(self, ns: int, *, udp: int) -> None:
@@ -280,41 +208,10 @@ class SimBackend:
     def _dev(self, ns: int, ifindex: int) -> NetDevice:
         return self._net(ns).dev_get_by_index(ifindex)
 
-    def _map(self, number: int):
-        return self._get(self._maps, number)
-
-    def _prog(self, number: int) -> BpfProg:
-        return self._get(self._progs, number)
-
     def _get(self, table: dict, number: int):
         if number not in table:
             raise KernelError("EBADF")
         return table[number]
-
-    def _keep(self, table: dict, thing) -> int:
-        self._last_id += 1
-        table[self._last_id] = thing
-        return self._last_id
-
-    def _relative(self, flags: int, number: int) -> MprogEntry | None:
-        """Find what BEFORE and AFTER refer to (bpf_mprog_tuple_relative); there are no links to refer to."""
-        if flags & BPF_F_LINK:
-            raise KernelError("ENOENT" if flags & BPF_F_ID else "EBADF" if number else "EINVAL")
-        if flags & BPF_F_ID:
-            if number not in self._progs:
-                raise KernelError("ENOENT")
-        elif not number:
-            return None
-        return MprogEntry(self._prog(number))
-
-
-def _check_attach(attach_type: int, flags: int) -> None:
-    if attach_type in (BPF_TCX_INGRESS, BPF_TCX_EGRESS):
-        raise KernelError("EOPNOTSUPP", hint="the simulator has no tcx hooks")
-    if attach_type not in (BPF_NETKIT_PRIMARY, BPF_NETKIT_PEER):
-        raise KernelError("EINVAL")
-    if flags & ~BPF_F_MPROG:
-        raise KernelError("EINVAL")
 
 
 def _link_attrs(net: Netns, given: Mapping) -> LinkAttrs:

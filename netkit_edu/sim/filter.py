@@ -11,7 +11,7 @@ from typing import Any
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.journey import FateKind, HopKind
 from netkit_edu.sim.skbuff import kfree_skb_reason
-from netkit_edu.uapi import Verdict
+from netkit_edu.uapi import BPF_PROG_TYPE_SCHED_CLS, Verdict
 
 _NAMES = {int(verdict): verdict.name for verdict in Verdict}
 _PROGRAM = HopKind.PROGRAM
@@ -24,6 +24,7 @@ class BpfProg:
     id: int
     name: str
     executable: Any
+    type: int = BPF_PROG_TYPE_SCHED_CLS
 
 
 def bpf_prog_run(prog: BpfProg, skb: SkBuff, dev) -> int:

@@ -13,6 +13,7 @@ from netkit_edu.backend import Chain
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import KernelError, ProgramFault
 from netkit_edu.sim import dev as core
+from netkit_edu.sim.bpf_link import BpfLink, release_all
 from netkit_edu.sim.filter import bpf_prog_run, skb_do_redirect
 from netkit_edu.sim.mprog import Mprog, MprogEntry
 from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps, eth_mac_addr
@@ -25,6 +26,8 @@ from netkit_edu.sim.rtnetlink import (
 )
 from netkit_edu.sim.skbuff import eth_skb_pkt_type, kfree_skb_reason, skb_scrub_packet
 from netkit_edu.uapi import (
+    BPF_F_REPLACE,
+    BPF_LINK_TYPE_NETKIT,
     BPF_NETKIT_PEER,
     BPF_NETKIT_PRIMARY,
     ETH_HLEN,
@@ -157,8 +160,17 @@ def netkit_set_macaddr(dev: NetDevice, address: bytes) -> None:
     eth_mac_addr(dev, address)
 
 
+def netkit_uninit(dev: NetDevice) -> None:
+    """The end is deleted: its programs are released, its links stay without a device (netkit_release_all)."""
+    release_all(dev.priv.active)
+
+
 NETKIT_OPS = NetDeviceOps(
-    ndo_start_xmit=netkit_xmit, ndo_open=netkit_open, ndo_stop=netkit_close, ndo_set_mac_address=netkit_set_macaddr
+    ndo_start_xmit=netkit_xmit,
+    ndo_open=netkit_open,
+    ndo_stop=netkit_close,
+    ndo_set_mac_address=netkit_set_macaddr,
+    ndo_uninit=netkit_uninit,
 )
 
 
@@ -290,9 +302,10 @@ def netkit_dev_fetch(net, ifindex: int, which: int) -> NetDevice:
     return nk.peer
 
 
-def netkit_prog_attach(net, ifindex: int, which: int, entry: MprogEntry, **how) -> None:
-    """Attach a program (BPF_PROG_ATTACH); ``how`` as in `Mprog.attach`."""
-    netkit_dev_fetch(net, ifindex, which).priv.active.attach(entry, **how)
+def netkit_prog_attach(net, ifindex: int, which: int, entry: MprogEntry, *, flags: int, replace, **how) -> None:
+    """Attach a program (BPF_PROG_ATTACH); ``replace()`` finds the one to replace, ``how`` as in `Mprog.attach`."""
+    active = netkit_dev_fetch(net, ifindex, which).priv.active
+    active.attach(entry, flags=flags, replace=replace() if flags & BPF_F_REPLACE else None, **how)
 
 
 def netkit_prog_detach(net, ifindex: int, which: int, prog, **how) -> None:
@@ -306,3 +319,11 @@ def netkit_prog_detach(net, ifindex: int, which: int, prog, **how) -> None:
 def netkit_prog_query(net, ifindex: int, which: int) -> Chain:
     """Return revision and programs (BPF_PROG_QUERY)."""
     return netkit_dev_fetch(net, ifindex, which).priv.active.query()
+
+
+def netkit_link_attach(net, ifindex: int, which: int, prog, **how) -> BpfLink:
+    """Attach a program by a link (BPF_LINK_CREATE); a refusal leaves no link. ``how`` as in `BpfLink.attach`."""
+    dev = netkit_dev_fetch(net, ifindex, which)
+    link = BpfLink(BPF_LINK_TYPE_NETKIT, which, prog, dev, dev.priv.active)
+    link.attach(**how)
+    return link
