@@ -28,9 +28,17 @@ def test_the_same_packets_one_by_one_all_arrive():
 
 def test_one_softirq_serves_a_burst_in_polls_of_64_packets():
     m = machine("veth")
-    journeys = m.sim.send_many(m.pod, SendRequest(udp(HOST_IP)), 200)
-    for function, times in (("__do_softirq", 1), ("net_rx_action", 1), ("process_backlog", 4)):
-        assert sum(h.function == function for j in journeys for h in j.hops) == times
+    for packets, polls in ((64, 1), (65, 2), (130, 3), (200, 4)):
+        journeys = m.sim.send_many(m.pod, SendRequest(udp(HOST_IP)), packets)
+        for function, times in (("__do_softirq", 1), ("net_rx_action", 1), ("process_backlog", polls)):
+            assert sum(h.function == function for j in journeys for h in j.hops) == times
+
+
+def test_a_softirq_handles_300_packets_in_a_round_and_then_begins_another():
+    m = machine("veth")
+    journeys = m.sim.send_many(m.pod, SendRequest(udp(HOST_IP)), 700)
+    rounds = [number for number, j in enumerate(journeys) if any(h.function == "net_rx_action" for h in j.hops)]
+    assert rounds == [0, 320, 640]  # the budget is looked at after each poll of 64
 
 
 def test_the_softirq_runs_inside_the_senders_call():

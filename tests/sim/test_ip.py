@@ -112,12 +112,12 @@ def test_forwarding_sets_the_priority_from_the_tos_byte():
     ops = dev.netdev_ops
 
     def spying_xmit(skb, dev):
-        seen.append((skb.mark, skb.priority))
+        seen.append((skb.mark, skb.priority, skb.skb_iif))
         return ops.ndo_start_xmit(skb, dev)
 
     dev.netdev_ops = type(ops)(ndo_start_xmit=spying_xmit)
     m.send(m.pod, "", packet=udp(BEYOND, tos=0x10), mark=5, priority=3)
-    assert seen == [(0, 6)]
+    assert seen == [(0, 6, m.primary)]
 
 
 def test_a_raw_socket_may_send_from_any_address_but_not_more_than_the_mtu():

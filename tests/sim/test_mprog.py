@@ -149,6 +149,16 @@ def test_an_entry_of_a_link_is_the_links_to_change():
     assert errno(attach, m, 2, REPLACE, None, 1) == "EBUSY"
     assert errno(m.detach, P[1]) == "EBUSY"
     assert errno(m.detach) == "EBUSY"  # the last one is the link's
+    assert errno(m.detach, P[1], flags=BEFORE, relative=near(0)) == "EBUSY"  # before its place is looked at
+    for link, expected in ((None, [2, 0, 1]), (LINK, [0, 2, 1]), (SimpleNamespace(id=2), "ENOENT")):
+        other = filled(0)
+        other.attach(MprogEntry(P[1], LINK))
+        rel = MprogEntry(P[1 if link else 0], link)
+        if isinstance(expected, str):
+            assert errno(other.attach, MprogEntry(P[2]), flags=BEFORE, relative=lambda rel=rel: rel) == expected
+        else:
+            other.attach(MprogEntry(P[2]), flags=BEFORE, relative=lambda rel=rel: rel)
+            assert order(other) == expected
     m.detach(P[1], link=LINK)
     assert m.query().entries == ((0, "P0", 0),)
 

@@ -6,11 +6,13 @@ import pytest
 
 from netkit_edu.backend import SendRequest
 from netkit_edu.errors import KernelError
+from netkit_edu.sim import dev as core
 from netkit_edu.sim.backend import SimBackend
 from netkit_edu.sim.dev import netif_rx
 from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps
 from netkit_edu.sim.rtnetlink import register_netdevice
-from netkit_edu.sim.skbuff import eth_type_trans, skb_orphan
+from netkit_edu.sim.skbuff import alloc_skb, eth_type_trans, skb_orphan
+from netkit_edu.sim.trace import Trace
 from netkit_edu.uapi import NetXmit
 from tests.sim.topologies import HOST_IP, POD_IP, at_rest, echo, machine, udp
 
@@ -167,3 +169,58 @@ def test_devices_without_a_name_are_numbered_and_ifindexes_are_not_used_again():
     assert [sim.link_get(ns, sim.link_add(ns, "dummy", "")).name for _ in range(2)] == ["dummy0", "dummy1"]
     sim.link_del(ns, 2)
     assert (sim.link_add(ns, "dummy", ""), sim.link_get(ns, 4).name) == (4, "dummy0")
+
+
+def test_the_loopback_stays_and_only_netkit_has_settings_of_its_kind():
+    m = machine("veth")
+    for call in (
+        lambda: m.sim.link_del(m.host, 1),
+        lambda: m.sim.link_set(m.host, m.primary, info={}),
+        lambda: m.sim.link_set(m.host, 1, info={}),
+    ):
+        with pytest.raises(KernelError) as refusal:
+            call()
+        assert refusal.value.name == "EOPNOTSUPP"
+
+
+def test_what_was_learnt_of_neighbours_is_forgotten_with_the_carrier():
+    m = machine("netkit")
+    slow = []
+    for up in (True, True, False):
+        if not up:
+            m.sim.link_set(m.pod, m.peer, up=False)
+            m.sim.link_set(m.pod, m.peer, up=True)
+        slow.append("neigh_resolve_output" in [h.function for h in m.send(m.host, POD_IP).hops])
+    assert slow == [True, False, True]
+
+
+def test_a_protocol_that_nobody_receives_counts_as_dropped_on_the_receiver():
+    m = machine("netkit")
+    frame = bytes(12) + b"\x12\x34" + bytes(46)
+    journey = m.send(m.host, "", packet=frame, via="packet", ifindex=m.primary)
+    assert (journey.fate.node, journey.fate.reason, journey.sender_error) == ("pod", "UNHANDLED_PROTO", None)
+    assert journey.counters["pod/eth0"] == {"rx_packets": 1, "rx_bytes": 60, "rx_dropped": 1}
+
+
+def test_behind_a_real_qdisc_the_sender_is_not_told_what_the_driver_did():
+    sim = SimBackend()
+    ns, far = sim.netns_add("x"), sim.netns_add("y")
+    dev = sim.link_add(ns, "netkit", "one", peer_ns=far, peer={"name": "two"}, attrs={"qdisc": "pfifo"},
+                       info={"policy": 2})  # fmt: skip
+    for where, number in ((ns, dev), (far, sim.link_get(ns, dev).peer)):
+        sim.link_set(where, number, up=True)
+    sim.addr_add(ns, dev, "10.0.0.1/24")
+    journey = sim.send(ns, SendRequest(udp("10.0.0.2"), recverr=True))
+    assert (journey.fate.kind, journey.sender_error) == ("dropped", None)
+    assert journey.counters == {"x/one": {"tx_dropped": 1}}
+    assert "sch_direct_xmit" in [h.function for h in journey.hops]
+
+
+def test_what_is_sent_through_a_device_that_is_down_meets_the_noop_qdisc():
+    m = machine("netkit")
+    m.sim.link_set(m.host, m.nic, up=False)
+    dev = m.sim._kernel.namespaces[m.host].devices[m.nic]
+    skb = alloc_skb(Trace(m.sim._kernel.cpus[0]), bytes(60))
+    skb.dev = dev
+    assert core.__dev_queue_xmit(skb) == NetXmit.CN
+    assert dev.stats["tx_dropped"] == 1 and dev.stats["tx_packets"] == 0
