@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from netkit_edu.program.isa import disassemble
 from netkit_edu.program.object import MapSpec, ProgramCode
 from netkit_edu.programs import skb_for_run
 from tests.oracle.generator import MAPS, Generator
-from tests.oracle.kernel import KernelMap, KernelProgram, Refused, sk_buff
+from tests.oracle.kernel import CPUS, KernelMap, KernelProgram, Refused, sk_buff
 
 
 class TwoMachines:
@@ -30,12 +31,16 @@ class TwoMachines:
     """
 
     def __init__(self, code: ProgramCode, specs: Iterable[MapSpec] = ()):
-        self._stack = ExitStack()
+        self._stack, self._cpu = ExitStack(), min(os.sched_getaffinity(0))
         with ExitStack() as stack:
             self.there = {spec.name: stack.enter_context(KernelMap(spec)) for spec in specs}
-            self.here = {spec.name: engine_maps.create(spec) for spec in specs}
+            self.here = {spec.name: engine_maps.create(spec, cpus=CPUS) for spec in specs}
             self._oracle = stack.enter_context(KernelProgram(code, self.there))
             self._executable = load(code, self.here)
+            if any(made.per_cpu for made in self.here.values()):  # both are to run on the same CPU
+                allowed = os.sched_getaffinity(0)
+                stack.callback(os.sched_setaffinity, 0, allowed)
+                os.sched_setaffinity(0, {self._cpu})
             self._stack = stack.pop_all()
 
     def __enter__(self) -> TwoMachines:
@@ -57,7 +62,7 @@ class TwoMachines:
         theirs = self._oracle.run(packet, sk_buff(**fields))
         skb = skb_for_run(packet, wire_len=len(packet), **fields)
         try:
-            code = self._executable.run(skb, World())
+            code = self._executable.run(skb, World(cpu=self._cpu))
         except ProgramFault as fault:
             return [f"a fault here, {theirs.code} there: {fault}"]
         pairs = [

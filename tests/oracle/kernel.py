@@ -11,6 +11,7 @@ import platform
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from netkit_edu.program import opcodes as op
 from netkit_edu.program.isa import encode
@@ -21,7 +22,15 @@ BTF_LOAD, MAP_FREEZE = 18, 22
 SCHED_CLS = 3
 SKB_SIZE = 192  # struct __sk_buff
 MAX_PACKET = 4096
+PER_CPU = (5, 6, 10)  # map types with a value for each CPU
 
+
+def _possible_cpus() -> int:
+    ranges = Path("/sys/devices/system/cpu/possible").read_text().strip().split(",")
+    return 1 + max(int(cpus.split("-")[-1]) for cpus in ranges)
+
+
+CPUS = _possible_cpus() if Path("/sys/devices/system/cpu/possible").exists() else 1
 _SYSCALL = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 321)
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -45,6 +54,7 @@ class KernelMap:
 
     def __init__(self, spec: MapSpec):
         self.spec = spec
+        self.user_size = CPUS * (spec.value_size + 7 & ~7) if spec.type in PER_CPU else spec.value_size
         attr = struct.pack("<5I", spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
         self.fd = bpf(MAP_CREATE, attr)
         if spec.initial is not None:
@@ -62,12 +72,12 @@ class KernelMap:
         os.close(self.fd)
 
     def lookup(self, key: bytes) -> bytes | None:
-        out = ctypes.create_string_buffer(max(self.spec.value_size, 8))
+        out = ctypes.create_string_buffer(max(self.user_size, 8))
         try:
             self._element(MAP_LOOKUP, key, out)
         except FileNotFoundError:
             return None
-        return out.raw[: self.spec.value_size]
+        return out.raw[: self.user_size]
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
         self._element(MAP_UPDATE, key, ctypes.create_string_buffer(value, len(value)), flags)
@@ -86,7 +96,7 @@ class KernelMap:
             keys.append(out.raw)
 
     def _element(self, command: int, key: bytes | None, value, flags: int = 0) -> None:
-        held = None if key is None else ctypes.create_string_buffer(key, len(key))
+        held = None if not key else ctypes.create_string_buffer(key, len(key))
         attr = struct.pack(
             "<IIQQQ", self.fd, 0, 0 if held is None else _address(held), 0 if value is None else _address(value), flags
         )

@@ -182,12 +182,19 @@ call bpf_map_delete_elem#3
         MapSpec("used", uapi.BPF_MAP_TYPE_ARRAY, 4, 8, 3),
         MapSpec("used", uapi.BPF_MAP_TYPE_HASH, 4, 8, 3),
         MapSpec("used", uapi.BPF_MAP_TYPE_HASH, 8, 16, 2, flags=1),
+        MapSpec("used", uapi.BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 3),
+        MapSpec("used", uapi.BPF_MAP_TYPE_PERCPU_HASH, 4, 12, 3, flags=1),
+        MapSpec("used", uapi.BPF_MAP_TYPE_LRU_HASH, 4, 8, 1000),
+        MapSpec("used", uapi.BPF_MAP_TYPE_LRU_PERCPU_HASH, 4, 8, 1000),
+        MapSpec("used", uapi.BPF_MAP_TYPE_LPM_TRIE, 8, 4, 3, flags=1),
     ],
-    ids=["array", "hash", "hash without preallocation"],
+    ids=["array", "hash", "hash without preallocation", "per-CPU array", "per-CPU hash", "LRU", "per-CPU LRU", "trie"],
 )
 def test_map_helpers_return_the_kernels_errors(spec):
     r = random.Random(spec.key_size * spec.value_size)
-    with machines(MAP_CALLS, spec) as both:
+    look_up = "*(u32 *)(r6 +8) = 77\nr1 = map[fd:2]\nr2 = r7\ncall bpf_map_lookup_elem#1\nif r0 == 0x0 goto +2\n"
+    look_up += "r1 = *(u32 *)(r0 +0)\n*(u32 *)(r6 +8) = r1\n"
+    with machines(look_up + MAP_CALLS, spec) as both:
         for _ in range(600):
             flags = r.choice((0, 0, 1, 2, 2, 3, 4, 5, 6, 8, 1 << 32, (1 << 64) - 1))
             assert ask(both, r.randrange(5), 0, r.randrange(3), flags) == []

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 @helper
 def bpf_map_lookup_elem(m: Machine, map_handle: int, key: int) -> int:
     """Return a pointer to the value inside the map, or NULL."""
-    found = map_of(m, map_handle)
-    value = found.value(m.memory.read(key, found.spec.key_size))
+    found = _elements_of(m, map_handle)
+    value = found.value(m.memory.read(key, found.spec.key_size), m.world.get_smp_processor_id())
     if value is None:
         return 0
     return m.memory.pointer(f"value of map {found.spec.name}", value, readonly=found.spec.readonly)
@@ -26,12 +26,12 @@ def bpf_map_lookup_elem(m: Machine, map_handle: int, key: int) -> int:
 @helper
 def bpf_map_update_elem(m: Machine, map_handle: int, key: int, value: int, flags: int) -> int:
     """Store a value under a key; 0, or -EEXIST, -ENOENT, -E2BIG, -EINVAL."""
-    found = map_of(m, map_handle)
+    found = _elements_of(m, map_handle)
     _check_writable(found)
     key_bytes = m.memory.read(key, found.spec.key_size)
     value_bytes = m.memory.read(value, found.spec.value_size)
     try:
-        found.store(key_bytes, value_bytes, flags)
+        found.store(key_bytes, value_bytes, flags, m.world.get_smp_processor_id())
     except KernelError as refusal:
         return -refusal.errno
     return 0
@@ -40,13 +40,20 @@ def bpf_map_update_elem(m: Machine, map_handle: int, key: int, value: int, flags
 @helper
 def bpf_map_delete_elem(m: Machine, map_handle: int, key: int) -> int:
     """Delete a key; 0 or -ENOENT, for an array always -EINVAL."""
-    found = map_of(m, map_handle)
+    found = _elements_of(m, map_handle)
     _check_writable(found)
     try:
         found.remove(m.memory.read(key, found.spec.key_size))
     except KernelError as refusal:
         return -refusal.errno
     return 0
+
+
+def _elements_of(m: Machine, handle: int) -> Map:
+    found = map_of(m, handle)
+    if not found.elements:
+        raise Fault(f"map {found.spec.name} (type {found.spec.type}) has no entries for a program to look up or change")
+    return found
 
 
 def _check_writable(found: Map) -> None:
