@@ -21,7 +21,8 @@ _ROOMS = {
     "netkit_edu.pcap": ("read_pcap", "write_pcap"),
     "netkit_edu.programs": ("compile", "read_object", "CompiledObject", "Program", "BrokenProgram", "RunResult"),
     "netkit_edu.loaded": ("LoadedProgram",),
-    "netkit_edu.device": ("ANY", "Attachment", "Device", "Pair"),
+    "netkit_edu.attachment": ("Attachment",),
+    "netkit_edu.device": ("ANY", "Device", "Pair"),
     "netkit_edu.node": ("Node", "Pod", "Summary"),
     "netkit_edu.lab": ("Lab",),
     "netkit_edu.course": (

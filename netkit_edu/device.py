@@ -1,4 +1,4 @@
-"""Devices, pairs and attachments: what one network namespace can do with its own devices.
+"""Devices and pairs: what one network namespace can do with its own devices.
 
 A `Device` acts inside its own namespace, through its own ifindex. So ``pair.peer.attach(...)`` is exactly what a
 container with root would try, and the kernel's answer comes by itself. Every refusal is a `KernelError`.
@@ -7,18 +7,17 @@ container with root would try, and the kernel's answer comes by itself. Every re
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 
 from netkit_edu.arguments import choice, mac_address, whole_number
+from netkit_edu.attachment import Attachment
 from netkit_edu.backend import Chain, LinkInfo, LinkStats
-from netkit_edu.errors import KernelError, NetkitEduError, UsageError
-from netkit_edu.loaded import LoadedProgram
+from netkit_edu.errors import NetkitEduError, UsageError
 from netkit_edu.programs import Program
-from netkit_edu.typedmap import TypedMap
 from netkit_edu.uapi import (
     BPF_F_AFTER,
     BPF_F_BEFORE,
     BPF_F_ID,
+    BPF_F_LINK,
     BPF_F_REPLACE,
     IFF_UP,
     Hook,
@@ -56,66 +55,6 @@ def attach_type(at, program: Program | None = None) -> int:
         return Hook(at).attach_type
     except ValueError:
         raise UsageError(f"at is {' or '.join(repr(str(hook)) for hook in Hook)}, not {at!r}") from None
-
-
-def _hook_name(number: int) -> str:
-    return next((str(hook) for hook in Hook if hook.attach_type == number), f"attach type {number}")
-
-
-class Attachment:
-    """One program at one hook. A context manager: leaving the block detaches it."""
-
-    def __init__(self, device: Device, number: int, loaded: LoadedProgram):
-        self.device = device
-        self.program = loaded
-        self.attach_type = number
-
-    @property
-    def id(self) -> int:
-        """The kernel's number of the program."""
-        return self.program.id
-
-    @property
-    def at(self) -> str:
-        """The hook's name, "primary" or "peer"."""
-        return _hook_name(self.attach_type)
-
-    @property
-    def maps(self) -> Mapping[str, TypedMap]:
-        """The maps that the attached program works on."""
-        return self.program.maps
-
-    @property
-    def attached(self) -> bool:
-        """Whether the program still sits there; False once its device or its lab is gone."""
-        if self.program.lab.closed or self.device.node.deleted:
-            return False
-        try:
-            chain = self.device.chain(self.attach_type)
-        except KernelError as error:
-            if error.name == "ENODEV":
-                return False
-            raise
-        return any(entry.prog_id == self.id for entry in chain.entries)
-
-    def detach(self) -> None:
-        """Take the program off the hook.
-
-        Raises:
-            KernelError: ENOENT if it is not there any more.
-        """
-        self.device.detach(self.program, at=self.attach_type)
-
-    def __enter__(self) -> Attachment:
-        return self
-
-    def __exit__(self, *exc) -> None:
-        if self.attached:
-            self.detach()
-
-    def __repr__(self) -> str:
-        where = f" of {self.device.name}" if self.attached else ", detached"
-        return f"<{self.program.name!r} at the {self.at} hook{where}, program id {self.id}>"
 
 
 class Device:
@@ -207,8 +146,8 @@ class Device:
         """Delete it; a pair goes whole, whichever end is deleted."""
         self._calls.link_del(self.node.ns, self.ifindex)
 
-    def attach(self, program, at=None, *, before=None, after=None, replace=None, expected_revision: int = 0,
-               flags: int = 0) -> Attachment:  # fmt: skip
+    def attach(self, program, at=None, *, before=None, after=None, replace=None, link: bool = False,
+               expected_revision: int = 0, flags: int = 0) -> Attachment:  # fmt: skip
         """Attach a program to a hook of this netkit device (BPF_PROG_ATTACH), by default behind those already there.
 
         Args:
@@ -216,13 +155,15 @@ class Device:
             at: "primary" (runs when the primary sends) or "peer"; by default what the program's section says.
             before, after: put it there: a program, an attachment, an id, or `ANY` for the front and the back.
             replace: put it into the place of this program, attachment or id.
+            link: attach it by a link (BPF_LINK_CREATE), which owns its place; it replaces nothing but by `update`.
             expected_revision: attach only if the hook's revision is this one; 0 for any.
             flags: the kernel's attach_flags, added to those that the arguments above mean.
 
         Raises:
             KernelError: EACCES through the peer device, ENXIO on another kind of device, EEXIST if this program is
-                there already, ENOENT if the one it is to go by is not, ESTALE if the revision is another, ERANGE if
-                the hook holds 63 programs or the places contradict each other.
+                there already, ENOENT if the one it is to go by is not, EBUSY if the one to replace belongs to a
+                link, ESTALE if the revision is another, ERANGE if the hook holds 63 programs or the places
+                contradict each other.
             UsageError: no such hook, or not a program.
         """
         loaded = self.node.lab.loaded(program)
@@ -230,11 +171,16 @@ class Device:
         place, relative = self._place(before, after)
         if replace is not None:
             place |= BPF_F_REPLACE
-        self._calls.prog_attach(
-            self.node.ns, self.ifindex, number, loaded.id, flags=whole_number(flags, "flags") | place,
-            replace=0 if replace is None else self._program_id(replace), relative=relative,
-            expected_revision=whole_number(expected_revision, "expected_revision", 0, _U64),
-        )  # fmt: skip
+        how = {
+            "flags": whole_number(flags, "flags") | place,
+            "relative": relative,
+            "expected_revision": whole_number(expected_revision, "expected_revision", 0, _U64),
+        }
+        if link:
+            made = self._calls.bpf_link_create(self.node.ns, self.ifindex, number, loaded.id, **how)
+            return Attachment(self, number, loaded, made)
+        old = 0 if replace is None else self._program_id(replace)
+        self._calls.prog_attach(self.node.ns, self.ifindex, number, loaded.id, replace=old, **how)
         return Attachment(self, number, loaded)
 
     def detach(self, program=None, at=None, *, before=None, after=None, expected_revision: int = 0,
@@ -255,13 +201,19 @@ class Device:
         )  # fmt: skip
 
     def _place(self, before, after) -> tuple[int, int]:
-        """Return the flags and the one program id by which the kernel is told a place."""
+        """Return the flags and the one program's or link's id by which the kernel is told a place."""
         given = [(BPF_F_BEFORE, before), (BPF_F_AFTER, after)]
         flags = sum(flag for flag, value in given if value is not None)
-        named = {self._program_id(value) for _, value in given if value is not None and value is not ANY}
+        named = {self._relative(value) for _, value in given if value is not None and value is not ANY}
         if len(named) > 1:
             raise UsageError("the kernel takes one program to go by: before= and after= name two")
-        return (flags | BPF_F_ID, named.pop()) if named else (flags, 0)
+        kind, number = named.pop() if named else (0, 0)
+        return flags | kind, number
+
+    def _relative(self, value) -> tuple[int, int]:
+        if isinstance(value, Attachment) and value.link:
+            return BPF_F_LINK | BPF_F_ID, value.link
+        return BPF_F_ID, self._program_id(value)
 
     def _program_id(self, value) -> int:
         if isinstance(value, int) and not isinstance(value, bool):

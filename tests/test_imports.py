@@ -30,6 +30,7 @@ FLOORS = (
     "typedmap",
     "programs",
     "loaded",
+    "attachment",
     "device",
     "node",
     "lab",
