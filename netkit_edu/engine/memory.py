@@ -193,12 +193,13 @@ class Packet(Bytes):
 class Memory:
     """All regions of one run, by number."""
 
-    __slots__ = ("regions", "moved", "_values")
+    __slots__ = ("regions", "moved", "_values", "_next")
 
     def __init__(self, regions: dict[int, Region]):
         self.regions = regions
         self.moved = 0  # bytes that helpers copied so far
         self._values: dict[int, int] = {}
+        self._next = FIRST_LOOKUP
 
     def load(self, address: int, size: int) -> int:
         """Return the little-endian unsigned number of ``size`` bytes at an address."""
@@ -256,10 +257,17 @@ class Memory:
         """Return the address of a map's value, which becomes a region of its own on first use."""
         number = self._values.get(id(value))
         if number is None:
-            number = FIRST_LOOKUP + len(self._values)
+            number, self._next = self._next, self._next + 1
             self._values[id(value)] = number  # the region keeps the bytearray alive, so its id stays its own
             self.regions[number] = Bytes(number, name, value, readonly=readonly)
         return address_of(number)
+
+    def retire(self, address: int, why: str) -> None:
+        """Take back the region that `pointer` gave: touching it is a fault from now on, and ``why`` says so."""
+        number = address >> SHIFT
+        gone = self.regions[number]
+        del self._values[id(gone.data)]
+        self.regions[number] = Region(number, gone.name, why)
 
 
 class WatchedMemory(Memory):

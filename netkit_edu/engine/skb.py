@@ -26,7 +26,7 @@ class SkBuff:
         "dev", "sk", "dst", "skb_iif", "protocol", "pkt_type", "mark", "priority", "queue_mapping",
         "vlan_present", "vlan_tci", "vlan_proto", "tc_index", "cb", "hash", "tc_classid", "napi_id", "tstamp",
         "wire_len", "gso_size", "gso_segs", "gso_type", "ip_summed", "csum_start", "csum_offset", "cloned", "ignore_df",
-        "redirect", "trace",
+        "redirect", "trace", "tc_at_ingress", "nf_skip_egress",
     )  # fmt: skip
 
     def __init__(self, packet: bytes = b"", *, protocol: int = 0, headroom: int = HEADROOM):
@@ -57,6 +57,7 @@ class SkBuff:
         self.ignore_df = False
         self.redirect = None
         self.trace = None
+        self.tc_at_ingress = self.nf_skip_egress = False
 
     def __len__(self) -> int:
         return len(self.buf) - self.data

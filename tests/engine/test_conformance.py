@@ -18,7 +18,7 @@ NOT_RFC_9669 = ("callx", "call_unwind_fail")
 
 def run_on_memory(executable: Executable, memory: bytes) -> int:
     """Run a program whose r1 is the address of its input and r2 its length; return all 64 bits of r0."""
-    m = Machine(Memory({PACKET: Bytes(PACKET, "memory", bytearray(memory))}))
+    m = Machine(Memory({PACKET: Bytes(PACKET, "memory", bytearray(memory))}), executable)
     if memory:
         m.registers[1], m.registers[2] = address_of(PACKET), len(memory)
     return executable.execute(m)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netkit_edu.engine import interpreter
+from netkit_edu.engine import instructions
 from netkit_edu.program import opcodes as op
 from netkit_edu.program.compiler import compile_c, find_compiler
 from netkit_edu.program.validator import _CHECKS as VALID_OPCODES
@@ -34,8 +34,8 @@ def test_the_generator_uses_every_opcode():
 
 
 def test_the_comparison_notices_a_machine_that_computes_wrongly(monkeypatch):
-    wrong = dict(interpreter.ARITHMETIC[op.ALU64]) | {(op.ARSH, 0): lambda dst, src: dst >> (src & 63)}
-    monkeypatch.setitem(interpreter.ARITHMETIC, op.ALU64, wrong)
+    wrong = dict(instructions.ARITHMETIC[op.ALU64]) | {(op.ARSH, 0): lambda dst, src: dst >> (src & 63)}
+    monkeypatch.setitem(instructions.ARITHMETIC, op.ALU64, wrong)
     assert random_runs(200, seed=20).mismatches
 
 

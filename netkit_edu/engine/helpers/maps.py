@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netkit_edu.engine.helpers.registry import helper, map_of
-from netkit_edu.engine.maps import Map
+from netkit_edu.engine.maps import Map, ProgArrayMap
 from netkit_edu.engine.memory import Fault
 from netkit_edu.errors import KernelError
 
 if TYPE_CHECKING:
+    from netkit_edu.engine.interpreter import Executable
     from netkit_edu.engine.machine import Machine
 
 
@@ -59,3 +60,11 @@ def _elements_of(m: Machine, handle: int) -> Map:
 def _check_writable(found: Map) -> None:
     if found.spec.readonly:
         raise Fault(f"write into map forbidden: {found.spec.name} is read-only", region=f"map {found.spec.name}")
+
+
+def program_at(m: Machine, handle: int, index: int) -> Executable | None:
+    """Return the program in a prog array that a tail call goes to, None where there is none."""
+    found = map_of(m, handle)
+    if not isinstance(found, ProgArrayMap):
+        raise Fault(f"map {found.spec.name} (type {found.spec.type}) is no prog array")
+    return found.program(index)
