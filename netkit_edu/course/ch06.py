@@ -176,7 +176,12 @@ def _leaks_model(case: Steps, *, swapped=False, one_for_both=False, into_needs_r
 
 # a bring-up of the learner's own ------------------------------------------------------------------------------------
 
-CHANGES = ("netns_add", "link_add", "link_set", "addr_add", "route_add", "neigh_add", "prog_attach", "prog_detach")
+ATTACH = ("prog_attach", "bpf_link_create")
+CHANGES = {
+    "netns_add": "node", "link_add": "pair", "link_set": "set", "addr_add": "addr", "route_add": "route",
+    "neigh_add": "neigh", "prog_attach": "attach", "prog_detach": "detach", "bpf_link_create": "attach",
+    "bpf_link_update": "update", "bpf_link_detach": "detach", "bpf_link_close": "close",
+}  # fmt: skip
 OUT, FRAME, INTO = "UDP out of the pod", "a frame out of the pod", "UDP into the pod"
 WELL, REFUSED, TAKEN_OFF = "", "the kernel refuses an attach", "later the program is taken off"
 
@@ -223,7 +228,7 @@ class _Calls:
 
         def changing(*args, **kwargs):
             try:
-                if name == "prog_attach":
+                if name in ATTACH:
                     self.left -= 1
                     if self.left == 0:
                         raise KernelError("ENOMEM")
@@ -235,11 +240,10 @@ class _Calls:
 
 
 def _words(call: str, kwargs: dict) -> str:
-    if call == "link_set":
-        return "up" if kwargs.get("up") else "set_policy" if kwargs.get("info") is not None else "set"
-    return {"netns_add": "node", "link_add": "pair", "prog_attach": "attach", "prog_detach": "detach"}.get(
-        call, call.removesuffix("_add")
-    )
+    """Return the method of a device, node or lab that a learner called."""
+    if call == "link_set" and kwargs.get("up"):
+        return "up"
+    return "set_policy" if call == "link_set" and kwargs.get("info") is not None else CHANGES[call]
 
 
 class _WatchedLab(Lab):
@@ -356,8 +360,11 @@ def _take_off(lab: _WatchedLab) -> None:
     """Detach every program from every pair of the host, as an agent that dies would."""
     for device in [d for d in lab.host.links if d.kind == "netkit"]:
         for hook in Hook:
-            for _ in device.chain(hook).entries:
-                device.detach(at=hook)
+            for entry in reversed(device.chain(hook).entries):
+                if entry.link_id:
+                    lab.kernel_calls.bpf_link_detach(entry.link_id)
+                else:
+                    device.detach(at=hook)
 
 
 def _works(lab: _WatchedLab, case: Scenario) -> str:

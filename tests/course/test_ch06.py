@@ -94,12 +94,12 @@ def test_leaks_that_are_no_pair_are_told_so():
     assert check("06.leaks", lambda steps: ...).headline.startswith("not yet")
 
 
-def bring_up(lab, guard, *, policies=("drop", "drop"), hooks=("peer", "primary"), early=True, up=True):
+def bring_up(lab, guard, *, policies=("drop", "drop"), hooks=("peer", "primary"), early=True, up=True, link=False):
     """Bring a pod up in a way that the options can spoil."""
     shop = lab.node("shop")
     pair = lab.pair("shop", peer_in=shop, policy=policies[0], peer_policy=policies[1])
     for at in hooks if early else ():
-        pair.attach(guard, at=at)
+        pair.attach(guard, at=at, link=link)
     pair.primary.addr("10.0.9.1/24")
     pair.peer.addr("10.0.9.2/24")
     if up:
@@ -107,12 +107,14 @@ def bring_up(lab, guard, *, policies=("drop", "drop"), hooks=("peer", "primary")
         pair.peer.up()
         shop.route("default", via="10.0.9.1")
     for at in () if early else hooks:
-        pair.attach(guard, at=at)
+        pair.attach(guard, at=at, link=link)
 
 
+@pytest.mark.parametrize("link", [True, False])
 @pytest.mark.parametrize("early", [True, False])
-def test_closed_policies_make_the_order_of_the_rest_free(early):
-    assert check("06.bring-up", partial(bring_up, early=early)).passed
+def test_closed_policies_make_the_order_of_the_rest_free(early, link):
+    found = check("06.bring-up", partial(bring_up, early=early, link=link))
+    assert found.passed, found
 
 
 def test_a_pod_that_the_lab_brings_up_is_taken_too():
