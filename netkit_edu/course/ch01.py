@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from netkit_edu.course.datagrams import Datagram, random_datagram
-from netkit_edu.course.exercise import CASES, FunctionExercise, Miss, collect
+from netkit_edu.course.exercise import CASES, FunctionExercise, Miss, Raised, collect
 from netkit_edu.journey import Journey
 from netkit_edu.lab import Lab
 from netkit_edu.uapi import IPPROTO_UDP
@@ -64,6 +64,8 @@ def fate(dst, ttl):
     def diagnose(self, misses: Sequence[Miss]) -> str:
         """Name what the first miss is about."""
         first = misses[0]
+        if isinstance(first.got, Raised):
+            return ""
         routed = first.case.dst in (DB, OUTSIDE)
         if first.got not in ("delivered", "dropped"):
             return 'Return the word, "delivered" or "dropped".'
@@ -88,16 +90,16 @@ class Way(NamedTuple):
 
 
 class Orphaned(FunctionExercise):
-    """Where, and in which context, a packet loses its socket."""
+    """Which devices transmit a packet after it has lost its socket."""
 
     id = "01.orphaned"
     arguments = ("journey",)
     nodes = ("host", "outside", "web", "db")
     solution = """\
 def orphaned(journey):
-    for hop in journey.hops:
-        if hop.function == "sock_wfree":
-            return hop.node, hop.context
+    functions = [hop.function for hop in journey.hops]
+    later = journey.hops[functions.index("sock_wfree") :]
+    return [(hop.node, hop.device) for hop in later if hop.kind == "driver"]
 """
 
     def cases(self, rng: random.Random) -> Iterable[Way]:
@@ -107,13 +109,11 @@ def orphaned(journey):
         rng.shuffle(ways)
         return [Way(a, b, rng.randbytes(rng.randrange(200))) for a, b in ways]
 
-    def expected(self, case: Way) -> tuple[str, str]:
-        """The loopback and a network card free it at once; behind a pair, the next stack that receives it does."""
-        if case.sender == case.receiver or case.sender == "outside":
-            return case.sender, "process"
-        if case.sender == "host":
-            return ("host", "process") if case.receiver == "outside" else (case.receiver, "softirq")
-        return "host", "softirq"
+    def expected(self, case: Way) -> list[tuple[str, str]]:
+        """The tie is cut by the first device or the stack behind it: what a packet of another node's is to cross."""
+        if case.sender == case.receiver or "host" in (case.sender, case.receiver):
+            return []
+        return [("host", "eth0" if case.receiver == "outside" else case.receiver)]
 
     def prepare(self, answer: object) -> object:
         """Make one lab for all packets."""
@@ -127,8 +127,10 @@ def orphaned(journey):
     def got(self, answer: object, case: Way) -> object:
         """Send the packet and ask about its journey."""
         lab, function = answer
-        place = function(self.journey(lab, case))
-        return tuple(map(str, place)) if isinstance(place, tuple | list) else place
+        devices = function(self.journey(lab, case))
+        if not isinstance(devices, list | tuple):
+            return devices
+        return [tuple(map(str, d)) if isinstance(d, list | tuple) else d for d in devices]
 
     def journey(self, lab: Lab, case: Way) -> Journey:
         """Return the journey of one packet."""
@@ -139,9 +141,16 @@ def orphaned(journey):
         return sender.send(datagram.ip)
 
     def diagnose(self, misses: Sequence[Miss]) -> str:
-        """Name an answer that was written for one journey."""
-        if all(m.got == ("host", "softirq") for m in misses):
-            return "That is right for a pod that sends through the host. Look it up in the journey instead."
+        """Name an answer of another form, one that was written for one journey, or one that counts too much."""
+        if any(isinstance(m.got, Raised) for m in misses):
+            return "Each hop has `function`, `node`, `device`, `context`, `kind` and `detail`."
+        pairs = [m.got for m in misses]
+        if not all(isinstance(got, list) and all(isinstance(d, tuple) and len(d) == 2 for d in got) for got in pairs):
+            return "Return a list of pairs, (node, device); an empty list where no device is left."
+        if all(got == [("host", "eth0")] for got in pairs):
+            return "That is right for a pod that sends outside. Look it up in the journey instead."
+        if all(len(m.got) > len(m.expected) for m in misses):
+            return "Some of these transmit while the socket still accounts for the packet, or do not transmit at all."
         return ""
 
 
@@ -188,11 +197,15 @@ def cost(devices):
         return tuple(cost) if isinstance(cost, list) else cost
 
     def diagnose(self, misses: Sequence[Miss]) -> str:
-        """Name what the misses have in common."""
+        """Name what the misses have in common, the loopback last."""
+        if any(isinstance(m.got, Raised) for m in misses):
+            return ""
         if not all(isinstance(m.got, tuple) and len(m.got) == 2 for m in misses):
             return "Return a pair: (route lookups, times in a backlog)."
-        if all(m.case.devices == ("lo",) for m in misses):
+        if not (misses := [m for m in misses if m.case.devices != ("lo",)]):
             return "The loopback is special: send to `web.ip` from web and count."
+        if all(m.got == m.expected[::-1] for m in misses):
+            return "Your two numbers have changed places: the route lookups come first."
         if all(m.case.devices[-1] == "nic" and m.got[1] == m.expected[1] + 1 for m in misses):
             return "A network card has a queue of its own, the qdisc; the backlog is for virtual devices."
         if all(m.got[0] == m.expected[0] - 1 for m in misses):
