@@ -17,7 +17,7 @@ skbuff.py trace.py how packets end, and the record of what they went through
 kernel.py          the machine that all this belongs to; backend.py its face
 =================  ===============================================================================================
 
-Limits: IPv4; UDP and ICMP endpoints (TCP segments and IPv6 packets cross devices and programs, and end at the stack's
-door); no ARP, so neighbours are permanent or not needed; no GSO; no clock, so nothing times out while packets move and
-ICMP errors are not rate-limited; rp_filter off, and forwarding as the sysctl says.
+Limits: IPv4 without options; UDP and ICMP endpoints (TCP segments and IPv6 packets cross devices and programs, and end
+at the stack's door); no ARP, so neighbours are permanent or not needed; no GSO; no clock, so nothing times out while
+packets move and ICMP errors are not rate-limited; rp_filter off, and forwarding as the sysctl says.
 """

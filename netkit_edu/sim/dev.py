@@ -72,7 +72,7 @@ def noop_enqueue(skb: SkBuff, dev) -> int:
     """The qdisc of a device without carrier: drop, and tell the sender of congestion only (NET_XMIT_CN)."""
     skb.trace.hop("noop_enqueue", dev, _QUEUE, "noop")
     dev_core_stats_tx_dropped_inc(skb, dev)
-    kfree_skb_reason(skb, "QDISC_DROP", dev, "noop qdisc: the device has no carrier" if dev.up else "device is down")
+    kfree_skb_reason(skb, "QDISC_DROP", dev, "the device has no carrier" if dev.up else "the device is down")
     return _CN
 
 
@@ -113,7 +113,7 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
         cpu.xmit_recursion -= 1
     else:
         dev_core_stats_tx_dropped_inc(skb, dev)
-        kfree_skb_reason(skb, "DEV_READY", dev, "recursion limit reached" if dev.up else "device is down")
+        kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "recursion limit reached" if dev.up else "the device is down")
         rc = -errno.ENETDOWN
     local_bh_enable(cpu)
     return rc

@@ -77,10 +77,10 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
     dev = skb.dev
     skb.trace.hop("icmp_rcv", dev)
     message = skb.buf[skb.data :]
-    if len(message) < ICMPHDR_LEN:
-        return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
     if csum_fold(message) != 0xFFFF:
         return kfree_skb_reason(skb, "ICMP_CSUM", dev)
+    if len(message) < ICMPHDR_LEN:
+        return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "shorter than an ICMP header")
     kind = message[0]
     if kind > NR_ICMP_TYPES:
         return kfree_skb_reason(skb, "UNHANDLED_PROTO", dev)
@@ -97,7 +97,7 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
 def icmp_echo(skb, iph: Iphdr) -> None:
     """An echo request: answer it, unless it was for everyone (net.ipv4.icmp_echo_ignore_broadcasts)."""
     if skb.dst.type in (RTN_BROADCAST, RTN_MULTICAST):
-        return kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "echo requests to a broadcast address are ignored")
+        return kfree_skb_reason(skb, "INVALID_PROTO", skb.dev, "echo requests to a broadcast address are ignored")
     deliver(skb, "icmp_echo", "echo request", iph)
     reply = skb.buf[skb.data :]
     reply[0] = ICMP_ECHOREPLY

@@ -40,8 +40,9 @@ def ip_defrag(skb: SkBuff, iph: Iphdr) -> SkBuff | None:
     skb.trace.hop("ip_defrag", skb.dev)
     key = (iph.id, iph.saddr, iph.daddr, iph.protocol)
     queue = net.fragments.setdefault(key, FragQueue())
-    if not _ip_frag_queue(queue, skb, iph):
-        kfree_skb_reason(skb, "IP_INHDR", skb.dev, "a fragment that does not fit the others")
+    refused = _ip_frag_queue(queue, skb, iph)
+    if refused:
+        kfree_skb_reason(skb, refused, skb.dev, "a fragment that does not fit the others")
         return None
     data = queue.complete()
     if data is None:
@@ -50,8 +51,8 @@ def ip_defrag(skb: SkBuff, iph: Iphdr) -> SkBuff | None:
     return _ip_frag_reasm(queue, skb, data)
 
 
-def _ip_frag_queue(queue: FragQueue, skb: SkBuff, iph: Iphdr) -> bool:
-    """Keep one fragment; False for an overlap, a duplicate or an impossible place."""
+def _ip_frag_queue(queue: FragQueue, skb: SkBuff, iph: Iphdr) -> str:
+    """Keep one fragment; return "", or the reason to drop it: a duplicate, an overlap, an impossible place."""
     data = bytes(skb.buf[skb.transport_header :])
     offset = (iph.frag_off & IP_OFFSET) * 8
     more = iph.frag_off & IP_MF
@@ -59,18 +60,20 @@ def _ip_frag_queue(queue: FragQueue, skb: SkBuff, iph: Iphdr) -> bool:
         data = data[: len(data) & ~7]
     end = offset + len(data)
     if end + iph.ihl > MAX_DATAGRAM or end == offset:
-        return False
-    if any(offset < at + len(part) and at < end for at, part in queue.parts.items()) or offset in queue.parts:
-        return False
+        return "NOT_SPECIFIED"
+    if len(queue.parts.get(offset, b"")) >= len(data):
+        return "DUP_FRAG"
+    if any(offset < at + len(part) and at < end for at, part in queue.parts.items()):
+        return "NOT_SPECIFIED"
     if not more:
         if queue.total >= 0:
-            return False
+            return "NOT_SPECIFIED"
         queue.total = end
     if offset == 0:
         queue.header = bytes(skb.buf[skb.network_header : skb.transport_header])
     queue.parts[offset] = data
     queue.skbs.append(skb)
-    return True
+    return ""
 
 
 def _ip_frag_reasm(queue: FragQueue, last: SkBuff, data: bytes) -> SkBuff:

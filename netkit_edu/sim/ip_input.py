@@ -47,7 +47,7 @@ def ip_rcv_core(skb: SkBuff) -> Iphdr | None:
         return kfree_skb_reason(skb, "OTHERHOST", dev)
     buf, start, length = skb.buf, skb.data, len(skb)
     if length < IPHDR_LEN:
-        return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
+        return kfree_skb_reason(skb, "IP_INHDR", dev)
     iph = ip_hdr(buf, start)
     if iph.version != 4 or iph.ihl < IPHDR_LEN or iph.ihl > length:
         return kfree_skb_reason(skb, "IP_INHDR", dev)

@@ -186,9 +186,11 @@ def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
     skb.trace.hop("ip_route_input_slow", dev)
     if in_multicast(saddr) or saddr == INADDR_BROADCAST:
         return "martian source"
-    if daddr == INADDR_BROADCAST:
+    if daddr == INADDR_BROADCAST or not (saddr or daddr):
         skb.dst = Rt(dev, RTN_BROADCAST)
         return ""
+    if saddr >> 24 == 0 or daddr >> 24 == 0:
+        return "martian: an address of 0.0.0.0/8"
     loop = dev is net.loopback
     if not loop and (saddr >> 24 == 127 or daddr >> 24 == 127):
         return "martian: a loopback address on the wire"
@@ -198,7 +200,7 @@ def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
         error = "ENETUNREACH" if forwarding else "EHOSTUNREACH"
         skb.dst = Rt(dev, RTN_UNREACHABLE, error=error)
         return ""
-    if saddr and not loop and net.is_local(saddr):
+    if not loop and net.is_local(saddr):
         return "martian source: one of our own addresses"
     if res.type is RTN_UNICAST:
         skb.dst = Rt(res.dev, RTN_UNICAST, res.gateway)

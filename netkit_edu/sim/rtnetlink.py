@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from netkit_edu.arguments import IFNAMSIZ, mac_address
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import dev as core
 from netkit_edu.sim.netdevice import NetDevice, is_valid_ether_addr
 
-IFNAMSIZ = 16  # bytes, with the terminating zero
 ETH_ALEN = 6
 
 
@@ -33,10 +33,7 @@ class LinkAttrs:
 
 def parse_mac(text: str) -> bytes:
     """Return the bytes of "02:00:00:00:00:01"; UsageError unless it is hexadecimal bytes with colons."""
-    try:
-        return bytes(int(part, 16) for part in text.split(":"))
-    except ValueError:
-        raise UsageError(f"{text!r} is not a MAC address, such as '02:00:00:00:00:01'") from None
+    return bytes(int(part, 16) for part in mac_address(text).split(":"))
 
 
 def validate_address(tb: LinkAttrs) -> None:
@@ -81,8 +78,10 @@ def dev_valid_name(name: str) -> bool:
 
 def dev_get_valid_name(net, name: str) -> str:
     """Return the name a new device gets; a pattern such as "nk%d" takes the first number that is free."""
-    if not dev_valid_name(name):
-        raise KernelError("EINVAL", f"{name!r} is not a valid interface name")
+    if len(name.encode()) >= IFNAMSIZ:
+        raise KernelError("ERANGE", "Attribute failed policy validation", f"{name!r} is longer than 15 bytes")
+    if not dev_valid_name(name) or "%" in name and (name.count("%") > 1 or "%d" not in name):
+        raise KernelError("EINVAL", hint=f"{name!r} is no name for a device")
     taken = {dev.name for dev in net.devices.values()}
     if "%d" in name:
         return next(n for i in range(len(taken) + 1) if (n := name.replace("%d", str(i), 1)) not in taken)

@@ -46,11 +46,12 @@ def kfree_skb_reason(skb: SkBuff, reason: str, where, words: str = "", *, fate: 
     Args:
         reason: the kernel's drop reason without its prefix ("NO_SOCKET"), include/net/dropreason-core.h.
         where: the device or namespace whose code dropped it.
-        words: what to say instead where the kernel only knows NOT_SPECIFIED.
+        words: what to say beside the reason; where the kernel only knows NOT_SPECIFIED, what to say instead.
         fate: LOST for a packet that counts as sent.
     """
-    skb.trace.hop("kfree_skb", where, HopKind.DROP, words or reason, {"reason": reason})
-    skb.trace.end(fate, where, words or reason)
+    said = words if reason == "NOT_SPECIFIED" else f"{reason}: {words}" if words else reason
+    skb.trace.hop("kfree_skb", where, HopKind.DROP, said or reason, {"reason": reason})
+    skb.trace.end(fate, where, said or reason)
     skb_orphan(skb, where)
 
 

@@ -66,7 +66,9 @@ def udp_rcv(skb, iph: Iphdr) -> None:
     skb.trace.hop("udp_rcv", dev)
     buf, start = skb.buf, skb.data
     have = len(buf) - start
-    ulen = buf[start + 4] << 8 | buf[start + 5] if have >= UDPHDR_LEN else 0
+    if have < UDPHDR_LEN:
+        return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "shorter than a UDP header")
+    ulen = buf[start + 4] << 8 | buf[start + 5]
     if ulen < UDPHDR_LEN or ulen > have:
         return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
     if ulen < have:

@@ -19,7 +19,7 @@ def test_a_router_takes_one_from_the_ttl_and_says_so_when_none_is_left():
     assert m.send(m.pod, "", packet=udp(BEYOND, ttl=2)).fate.kind == "transmitted"
     assert [frame[14 + 8] for _, frame in m.sim.captured(handle)] == [1]
     journey = m.send(m.pod, "", packet=udp(BEYOND, ttl=1))
-    assert (journey.fate.kind, journey.fate.node, journey.fate.reason) == ("dropped", "host", "TTL exceeded")
+    assert (journey.fate.kind, journey.fate.node, journey.fate.reason) == ("dropped", "host", "IP_INHDR: TTL exceeded")
     assert reply_kinds(journey) == [(11, 0, True)]
 
 

@@ -142,8 +142,12 @@ def test_a_tap_sees_what_leaves_before_the_driver_and_what_arrives_before_the_st
     [
         ("nonsense", {}, "EOPNOTSUPP"),
         ("dummy", {"name": "lo"}, "EEXIST"),
-        ("dummy", {"name": "sixteen-letters-"}, "EINVAL"),
+        ("dummy", {"name": "sixteen-letters-"}, "ERANGE"),
         ("dummy", {"name": "a/b"}, "EINVAL"),
+        ("dummy", {"name": "a b"}, "EINVAL"),
+        ("dummy", {"name": ".."}, "EINVAL"),
+        ("dummy", {"name": "a%b"}, "EINVAL"),
+        ("dummy", {"name": "%d%d"}, "EINVAL"),
         ("dummy", {"attrs": {"ifindex": 1}}, "EEXIST"),
         ("dummy", {"attrs": {"mac": "01:00:00:00:00:00"}}, "EADDRNOTAVAIL"),
         ("dummy", {"attrs": {"mac": "02:00"}}, "EINVAL"),
