@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from netkit_edu.course.datagrams import random_datagram
-from netkit_edu.course.exercise import CASES, Exercise, FunctionExercise, Miss, collect
+from netkit_edu.course.exercise import CASES, Exercise, FunctionExercise, Miss, Raised, collect
 from netkit_edu.lab import Lab
 from netkit_edu.program.isa import assemble
 from netkit_edu.program.object import Object, ProgramCode
@@ -74,12 +74,18 @@ def read_fate(sending, receiving):
         return f"sending={sending}, receiving={receiving}"
 
     def diagnose(self, misses: Sequence[Miss]) -> str:
-        """Name the belief that a packet counted as sent has arrived."""
+        """Name a key that is not there, a word that was not asked for, or a packet taken for another."""
+        if any(isinstance(m.got, Raised) for m in misses):
+            return 'A counter that did not move is not there at all: ask `"rx_packets" in receiving` first.'
+        if any(m.got not in (CROSSED, DROPPED, VANISHED) for m in misses):
+            return f'Return one of the three words: "{CROSSED}", "{DROPPED}" or "{VANISHED}".'
         if all(m.expected == VANISHED and m.got == CROSSED for m in misses):
             return "`tx_packets` says that the packet left this end. Only the other end can say that it arrived."
         if all(m.expected == VANISHED for m in misses):
             return "Let the gate answer `nk.Verdict.REDIRECT` and look at both ends: that is the third case."
-        return ""
+        if all(m.expected != CROSSED for m in misses):
+            return "Nothing arrived there. `tx_dropped` says that this end freed the packet, `tx_packets` that it left."
+        return "Look at the receiving end first: if its `rx_packets` moved, the packet crossed."
 
 
 class Guarded(NamedTuple):

@@ -23,6 +23,14 @@ TOO_FAR = (
     "It reads behind the packet's end. Before each read, compare the address behind the last byte you need "
     "with `data_end`, and return where it lies beyond. The verifier of Linux refuses a program without that check."
 )
+NO_ADDRESS = (
+    "A lookup that finds nothing gives NULL, and there is nothing to read or write at NULL: test the pointer first. "
+    "The verifier of Linux refuses a program without that test."
+)
+NO_DROP = (
+    "No packet has been dropped so far. If there is a condition already, one part of it is never true: look at the "
+    "byte order of its constants, and at the place where it reads."
+)
 XDP_WORDS = "1 and 2 are XDP's codes: XDP_DROP is 1 and XDP_PASS is 2. Here 2 is NETKIT_DROP, and 1 drops as well."
 
 
@@ -50,6 +58,14 @@ class Frame:
     def __str__(self) -> str:
         cut = "" if self.keep is None else f", cut to its first {self.keep} bytes"
         return f"{self.datagram}{cut}"
+
+
+def of_fault(raised: Raised) -> str:
+    """Return what to do about the fault that stopped a program, "" of one that says it itself."""
+    if not isinstance(raised.error, ProgramFault):
+        return ""
+    said = str(raised.error)
+    return NO_ADDRESS if "null pointer" in said else TOO_FAR if "at packet+" in said else ""
 
 
 @dataclass(frozen=True)
@@ -93,14 +109,15 @@ class FrameExercise(ProgramExercise):
 
     def diagnose(self, misses: Misses) -> str:
         """Name a read beyond the packet, XDP's codes, or the slips that explain every miss."""
-        if fault := next((m for m in misses if isinstance(m.got, Raised)), None):
-            return TOO_FAR if isinstance(fault.got.error, ProgramFault) else ""
-        if any(miss.got == 1 for miss in misses):
+        if fault := next((m.got for m in misses if isinstance(m.got, Raised)), None):
+            return of_fault(fault)
+        unknown = {miss.got for miss in misses if not isinstance(miss.got, Verdict)}
+        if unknown == {1}:
             return XDP_WORDS
-        if not all(isinstance(miss.got, Verdict) for miss in misses):
+        if unknown:
             return "netkit knows four codes: NEXT, PASS, DROP and REDIRECT. Every other number drops the packet."
         if not any(one.got == Verdict.DROP for one in misses.every):
-            return "No packet has been dropped so far."
+            return NO_DROP
         if len(misses) == len(misses.every):
             return "It drops what should pass, and the other way round."
         return explain(misses, self.slips, self.model)
@@ -119,7 +136,10 @@ class TtlGuard(FrameExercise):
         NO_ETHERTYPE,
         DROPS_SHORT,
         Slip("zero_only", "It drops a TTL of 0 only: 1 is used up by the next router too."),
+        Slip("one_only", "It drops a TTL of 1 only: 0 is less than that."),
         Slip("two_as_well", "It drops a TTL of 2 too, which still has a hop to go."),
+        Slip("any_ttl", "It drops whatever its TTL is. `ip->ttl` is one byte: there is no byte order to turn in it."),
+        Slip("inverted", "It drops what should pass, and the other way round."),
     )
     solution = """\
 %%bpf ttl_guard
@@ -149,14 +169,14 @@ int ttl_guard(struct __sk_buff *skb)
         rng.shuffle(made)
         return made
 
-    def model(self, case: Frame, *, any_ethertype=False, drops_short=False, zero_only=False, two_as_well=False
-              ) -> Verdict:  # fmt: skip
+    def model(self, case: Frame, *, any_ethertype=False, drops_short=False, zero_only=False, one_only=False,
+              two_as_well=False, any_ttl=False, inverted=False) -> Verdict:  # fmt: skip
         """Return the verdict of a program with these slips."""
         if not case.has(34):
             return Verdict.DROP if drops_short else Verdict.PASS
-        limit = 0 if zero_only else 2 if two_as_well else 1
-        drop = (case.is_ip or any_ethertype) and case.datagram.ttl <= limit
-        return Verdict.DROP if drop else Verdict.PASS
+        limit = 0 if zero_only else 2 if two_as_well else 255 if any_ttl else 1
+        drop = (case.is_ip or any_ethertype) and one_only <= case.datagram.ttl <= limit
+        return Verdict.DROP if drop != inverted else Verdict.PASS
 
 
 class DropDns(FrameExercise):
@@ -176,6 +196,7 @@ class DropDns(FrameExercise):
         ),
         Slip("any_protocol", "It never asks for the protocol: TCP keeps its ports in the same place as UDP."),
         Slip("source", "It looks at the source port: the answers of a server, not the questions to it."),
+        Slip("both_ports", "It drops answers too, which come *from* port 53: only the destination port counts here."),
         NO_ETHERTYPE,
         DROPS_SHORT,
         Slip("drops_short_ip", PASS_SHORT),
@@ -225,17 +246,18 @@ int drop_dns(struct __sk_buff *skb)
         return made
 
     def model(self, case: Frame, *, host_order=False, fixed_header=False, any_protocol=False, source=False,
-              any_ethertype=False, drops_short=False, drops_short_ip=False, drops_short_udp=False
+              both_ports=False, any_ethertype=False, drops_short=False, drops_short_ip=False, drops_short_udp=False
               ) -> Verdict:  # fmt: skip
         """Return the verdict of a program with these slips."""
-        port = _port(case, source=source, fixed_header=fixed_header, any_protocol=any_protocol,
-                     any_ethertype=any_ethertype)  # fmt: skip
+        where = dict(fixed_header=fixed_header, any_protocol=any_protocol, any_ethertype=any_ethertype)
+        port = _port(case, source=source, **where)
         if port is None:
             drop = False
         elif port < 0:
             drop = drops_short or (drops_short_udp if case.has(34) else drops_short_ip)
         else:
-            drop = port == (SWAPPED_DNS if host_order else 53)
+            ports = (port, _port(case, source=not source, **where)) if both_ports else (port,)
+            drop = (SWAPPED_DNS if host_order else 53) in ports
         return Verdict.DROP if drop else Verdict.PASS
 
 
@@ -340,14 +362,14 @@ int count_ports(struct __sk_buff *skb)
 
     def cases(self, rng: random.Random) -> Iterable[Stream]:
         """Yield streams in which ports come back, among packets that do not count."""
-        for _ in range(CASES):
+        for n in range(CASES):
             known = [rng.choice([53, 123, 443]), rng.randrange(1024, 65536)]
             frames = [Frame(random_datagram(rng, protocol=uapi.IPPROTO_UDP, dport=rng.choice(known),
                                             options=rng.choice([b"", _options(rng)]))) for _ in range(4)]  # fmt: skip
             frames += [Frame(random_datagram(rng, protocol=uapi.IPPROTO_TCP, dport=known[0]))]
             frames += [Frame(random_datagram(rng, protocol=uapi.IPPROTO_UDP, ethertype=rng.choice(ETH_P_OTHER)))]
             frames += [_cut(rng, random_datagram(rng, protocol=uapi.IPPROTO_UDP, dport=known[1]))]
-            yield Stream(tuple(rng.sample(frames, rng.randrange(3, len(frames) + 1))))
+            yield Stream(tuple(rng.sample(frames, 1 + n * len(frames) // CASES)))  # short ones first: a miss reads well
 
     def expected(self, case: Stream) -> str:
         """Return the map's content afterwards."""
@@ -375,15 +397,19 @@ int count_ports(struct __sk_buff *skb)
         for frame in case.frames:
             verdict = answer.run(frame.bytes).verdict
             if verdict not in (Verdict.NEXT, Verdict.PASS):
-                return f"{verdict!r} for {frame}"
+                return f"{getattr(verdict, 'name', verdict)} for {frame}"
         return _content({int(key): int(table[key]) for key in table})
 
     def diagnose(self, misses: Misses) -> str:
         """Name a read beyond the packet, a dropped packet, or the slips that explain every miss."""
-        if fault := next((m for m in misses if isinstance(m.got, Raised)), None):
-            return TOO_FAR if isinstance(fault.got.error, ProgramFault) else ""
+        if fault := next((m.got for m in misses if isinstance(m.got, Raised)), None):
+            return of_fault(fault)
         if any("for" in str(miss.got) for miss in misses):
             return "It should only count: every packet passes (NETKIT_NEXT)."
+        if all(one.got == "0: 1" for one in misses.every):
+            return "Each packet sets the entry of port 0 to 1, as in the cell you started from: read the port first."
+        if all(one.got == "empty" for one in misses.every):
+            return "Nothing has been put into the map: a lookup finds no entry that nobody has made."
         return explain(misses, self.slips, self.model)
 
 

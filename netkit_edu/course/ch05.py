@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from netkit_edu import uapi
-from netkit_edu.course.ch03 import TOO_FAR, XDP_WORDS, Frame, Slip, explain
+from netkit_edu.course.ch03 import NO_ETHERTYPE, XDP_WORDS, Frame, Slip, explain, of_fault
 from netkit_edu.course.datagrams import Datagram, random_datagram
 from netkit_edu.course.exercise import CASES, Exercise, FunctionExercise, Misses, Raised, collect
-from netkit_edu.errors import ProgramFault
 from netkit_edu.journey import FateKind
 from netkit_edu.lab import Lab
 from netkit_edu.program import isa
@@ -63,6 +62,7 @@ class FateOfChain(FunctionExercise):
             "A code that netkit does not know ends the chain and drops. (tcx goes on to the next program there.)",
         ),
         Slip("last_decides", "PASS, DROP and REDIRECT end the chain: what the programs after them would say is moot."),
+        Slip("first_decides", "NEXT decides nothing: it hands the packet to the next program."),
         Slip("any_drop", "A DROP after a PASS never runs."),
         Slip("redirect_drops", "A REDIRECT without a target loses the packet, but it counts as sent: not as dropped."),
         Slip("redirect_passes", "A REDIRECT without a target delivers nothing: the packet is lost."),
@@ -104,6 +104,8 @@ def fate(codes, policy):
 
     def diagnose(self, misses: Misses) -> str:
         """Name an answer outside the three words, or the misunderstandings that give every wrong one."""
+        if any(isinstance(miss.got, Raised) for miss in misses):
+            return "There may be no program at all, and a program may return any number."
         if any(miss.got not in (DELIVERED, DROPPED, LOST) for miss in misses):
             return f'Return one of three words: "{DELIVERED}", "{DROPPED}" or "{LOST}".'
         return explain(misses, self.slips, _fate_model)
@@ -127,8 +129,8 @@ def _chains(rng: random.Random) -> list[Chain]:
 
 
 def _fate_model(case: Chain, *, end_asks_policy=False, policy_first=False, no_policy=False, unknown_passes=False,
-                unknown_is_next=False, last_decides=False, any_drop=False, redirect_drops=False,
-                redirect_passes=False) -> str:  # fmt: skip
+                unknown_is_next=False, last_decides=False, first_decides=False, any_drop=False,
+                redirect_drops=False, redirect_passes=False) -> str:  # fmt: skip
     """Return what someone with these misunderstandings says of a chain; without any, what is right."""
     by_policy = DELIVERED if case.policy == "pass" or no_policy else DROPPED
     if not case.codes:
@@ -136,7 +138,13 @@ def _fate_model(case: Chain, *, end_asks_policy=False, policy_first=False, no_po
     if policy_first and case.policy == "drop" or any_drop and Verdict.DROP in case.codes:
         return DROPPED
     on = {Verdict.NEXT, *(UNKNOWN if unknown_is_next else ())}
-    ends = case.codes[-1:] if last_decides else [code for code in case.codes if code not in on]
+    ends = (
+        case.codes[-1:]
+        if last_decides
+        else case.codes[:1]
+        if first_decides
+        else [code for code in case.codes if code not in on]
+    )
     code = ends[0] if ends else Verdict.NEXT
     if code in on:
         return by_policy if end_asks_policy else DELIVERED
@@ -213,9 +221,15 @@ def diagnose(pod, host):
 
     def diagnose(self, misses: Misses) -> str:
         """Name an answer that is no triple, or the misunderstandings that give every wrong one."""
+        if any(isinstance(miss.got, Raised) for miss in misses):
+            return 'Both are dictionaries: read `pod["tx_packets"]` and the like.'
         if any(not isinstance(miss.got, tuple) or len(miss.got) != 3 for miss in misses):
             return "Return three numbers: passed, dropped, redirected."
-        return explain(misses, self.slips, _diagnosis_model)
+        if words := explain(misses, self.slips, _diagnosis_model):
+            return words
+        names = ("passed", "dropped", "redirected")
+        wrong = [name for n, name in enumerate(names) if any(miss.got[n] != miss.expected[n] for miss in misses)]
+        return f"Look again at the number of packets {' and '.join(wrong)}; what you do not find here is right."
 
 
 def _traffic(mixture: dict[int, int], before: Sequence[dict], after: Sequence[dict]) -> Traffic:
@@ -309,8 +323,8 @@ int enforce(struct __sk_buff *skb)
 
     def diagnose(self, misses: Misses) -> str:
         """Name what ends the chain too early, or what lets ICMP through."""
-        if fault := next((m for m in misses if isinstance(m.got, Raised)), None):
-            return TOO_FAR if isinstance(fault.got.error, ProgramFault) else ""
+        if fault := next((m.got for m in misses if isinstance(m.got, Raised)), None):
+            return of_fault(fault)
         said = " ".join(str(miss.got) for miss in misses)
         if "never saw it" in said:
             return "PASS ends the chain at once. A program that leaves the decision to those after it returns NEXT."
@@ -320,6 +334,9 @@ int enforce(struct __sk_buff *skb)
             return XDP_WORDS
         if all(miss.got == "passed on to the auditor" for miss in misses):
             return "ICMP gets through: does label set `skb->mark`, and does enforce compare the same value?"
+        if all(miss.got == "dropped by enforce" for miss in misses):
+            others = [miss for miss in misses if miss.case.is_ip]
+            return "label marks more than the ICMP packets." if others else NO_ETHERTYPE.words
         return ""
 
 

@@ -31,6 +31,20 @@ def test_the_third_case_is_hinted_at():
 
 
 @pytest.mark.parametrize(
+    ("answer", "thought"),
+    [
+        (lambda sending, receiving: "crossed" if receiving["rx_packets"] else "dropped", "is not there at all"),
+        (lambda sending, receiving: None, "one of the three words"),
+        (lambda sending, receiving: "crossed" if receiving else "dropped" if "tx_packets" in sending else "vanished",
+         "freed the packet"),
+        (lambda sending, receiving: "dropped" if receiving else "crossed", "receiving end first"),
+    ],
+)  # fmt: skip
+def test_other_slips_are_named(answer, thought):
+    assert thought in check("00.read-fate", answer, seed=1).thought
+
+
+@pytest.mark.parametrize(
     ("code", "sending", "receiving"),
     [
         (0, {"tx_packets": 1, "tx_bytes": 42}, {"rx_packets": 1, "rx_bytes": 42}),

@@ -8,7 +8,7 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.course import check
-from netkit_edu.course.ch03 import TOO_FAR, XDP_WORDS, CountPorts, DropDns, Stream, TtlGuard
+from netkit_edu.course.ch03 import NO_ADDRESS, NO_DROP, TOO_FAR, XDP_WORDS, CountPorts, DropDns, Stream, TtlGuard
 from netkit_edu.packet import fields
 from netkit_edu.program.compiler import find_compiler
 from netkit_edu.uapi import ETH_P_IPV6
@@ -46,11 +46,23 @@ WRONG = [
     ("03.ttl-guard", "any_ethertype", [("eth->h_proto == bpf_htons(ETH_P_IP) && ", "")]),
     ("03.ttl-guard", "drops_short", [(BOUNDS + "\t\treturn NETKIT_PASS", BOUNDS + "\t\treturn NETKIT_DROP")]),
     ("03.ttl-guard", "zero_only", [("<= 1", "< 1")]),
+    ("03.ttl-guard", "one_only", [("<= 1", "== 1")]),
     ("03.ttl-guard", "two_as_well", [("<= 1", "<= 2")]),
+    ("03.ttl-guard", "any_ttl", [("<= 1", "<= bpf_htons(1)")]),
+    (
+        "03.ttl-guard",
+        "inverted",
+        [("eth->h_proto == bpf_htons(ETH_P_IP) && ip->ttl <= 1", "eth->h_proto != bpf_htons(ETH_P_IP) || ip->ttl > 1")],
+    ),  # fmt: skip
     ("03.drop-dns", "host_order", [("bpf_htons(53)", "53")]),
     ("03.drop-dns", "fixed_header", [("ip->ihl * 4", "20")]),
     ("03.drop-dns", "any_protocol", [(" || ip->protocol != IPPROTO_UDP", "")]),
     ("03.drop-dns", "source", [("udp->dest", "udp->source")]),
+    (
+        "03.drop-dns",
+        "both_ports",
+        [("udp->dest == bpf_htons(53)", "udp->dest == bpf_htons(53) || udp->source == bpf_htons(53)")],
+    ),
     ("03.drop-dns", "any_ethertype", [("eth->h_proto != bpf_htons(ETH_P_IP) || ", "")]),
     ("03.drop-dns", "drops_short_ip", [(BOUNDS + "\t\treturn NETKIT_PASS", BOUNDS + "\t\treturn NETKIT_DROP")]),
     ("03.count-ports", "network_order", [("bpf_ntohs(udp->dest)", "udp->dest")]),
@@ -76,7 +88,19 @@ def test_a_misunderstanding_is_caught_and_named(exercise, flag, changes, seed):
 @pytest.mark.parametrize("exercise", ["03.ttl-guard", "03.drop-dns"])
 def test_a_stub_that_passes_everything_is_told_nothing_false(exercise):
     stub = nk.compile('SEC("netkit/peer") int stub(struct __sk_buff *skb) { return NETKIT_PASS; }')["stub"]
-    assert check(exercise, stub, seed=1).thought == "No packet has been dropped so far."
+    assert check(exercise, stub, seed=1).thought == NO_DROP
+
+
+@needs_compiler
+def test_a_counter_that_puts_nothing_into_its_map_is_told_so():
+    text = "\telse\n\t\tbpf_map_update_elem(&ports, &port, &one, BPF_ANY);\n"
+    assert "put into the map" in check("03.count-ports", program("03.count-ports", (text, "")), seed=1).thought
+
+
+@needs_compiler
+def test_a_null_pointer_is_not_taken_for_a_read_behind_the_packet():
+    found = check("03.count-ports", program("03.count-ports", ("if (count)", "if (1)")), seed=1)
+    assert found.thought == NO_ADDRESS
 
 
 @needs_compiler

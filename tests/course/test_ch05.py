@@ -72,6 +72,13 @@ def test_a_misreading_of_counters_is_caught_and_named(flag, seed):
 def test_answers_of_another_shape_are_told_which_is_wanted():
     assert "three words" in check("05.fate", lambda codes, policy: True).thought
     assert "three numbers" in check("05.diagnose", lambda pod, host: 3).thought
+    assert "any number" in check("05.fate", lambda codes, policy: {0: "delivered"}[codes[0]]).thought
+    assert "dictionaries" in check("05.diagnose", lambda pod, host: (pod.tx_packets, 0, 0)).thought
+
+
+def test_which_of_the_three_numbers_is_wrong_is_said_at_least():
+    found = check("05.diagnose", lambda pod, host: (host["rx_packets"], pod["tx_dropped"], 0), seed=1)
+    assert "packets redirected;" in found.thought
 
 
 @pytest.mark.parametrize("exercise", ["05.fate", "05.diagnose"])
@@ -114,6 +121,8 @@ def test_two_guards_pass():
         ([("return NETKIT_DROP", "return 1")], "XDP"),
         ([("mark == 1", "mark == 2")], "ICMP gets through"),
         ([("> data_end", "< data")], "behind the packet's end"),
+        ([("eth->h_proto == bpf_htons(ETH_P_IP) && ", "")], "never asks whether this is IPv4"),
+        ([("ip->protocol == IPPROTO_ICMP", "ip->ihl")], "more than the ICMP packets"),
     ],
 )
 def test_guards_that_go_wrong_are_told_why(changes, words):
