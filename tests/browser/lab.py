@@ -27,6 +27,7 @@ FOLDERS = {
     "JUPYTERLAB_SETTINGS_DIR": "settings",
     "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
     "IPYTHONDIR": "ipython",
+    "NETKIT_EDU_STATE": "progress",
 }
 # A notebook without a kernelspec makes JupyterLab ask for a kernel: take the one it proposes.
 _KERNEL_QUESTION = "document.querySelector('.jp-Dialog .jp-mod-accept')?.click()"
