@@ -8,11 +8,12 @@ from netkit_edu.backend import BpfLinkInfo
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.loaded import LoadedProgram
 from netkit_edu.typedmap import TypedMap
-from netkit_edu.uapi import BPF_F_REPLACE, Hook
+from netkit_edu.uapi import BPF_F_REPLACE, Hook, Tcx
 
 
 def _hook_name(number: int) -> str:
-    return next((str(hook) for hook in Hook if hook.attach_type == number), f"attach type {number}")
+    names = {hook.attach_type: str(hook) for hook in Hook} | {where.attach_type: f"tcx {where}" for where in Tcx}
+    return names.get(number, f"attach type {number}")
 
 
 class Attachment:
@@ -35,7 +36,7 @@ class Attachment:
 
     @property
     def at(self) -> str:
-        """The hook's name, "primary" or "peer"."""
+        """The hook's name: "primary", "peer", "tcx ingress" or "tcx egress"."""
         return _hook_name(self.attach_type)
 
     @property

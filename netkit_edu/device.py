@@ -24,6 +24,7 @@ from netkit_edu.uapi import (
     Mode,
     Policy,
     Scrub,
+    Tcx,
 )
 
 
@@ -55,6 +56,20 @@ def attach_type(at, program: Program | None = None) -> int:
         return Hook(at).attach_type
     except ValueError:
         raise UsageError(f"at is {' or '.join(repr(str(hook)) for hook in Hook)}, not {at!r}") from None
+
+
+def tcx_attach_type(where, program: Program | None = None) -> int:
+    """Return the attach type of "ingress" or "egress"; by default that of the program's section ("tcx/ingress").
+
+    Raises:
+        UsageError: neither of the two, or none given and none in the program's section name.
+    """
+    if where is None and program is not None:
+        where = {f"tcx/{place}": place for place in Tcx}.get(program.section)
+    try:
+        return Tcx(where).attach_type
+    except ValueError:
+        raise UsageError(f"a tcx program sits at {' or '.join(repr(str(w)) for w in Tcx)}, not {where!r}") from None
 
 
 class Device:
@@ -219,6 +234,36 @@ class Device:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         return self.node.lab.loaded(value.program if isinstance(value, Attachment) else value).id
+
+    def attach_tcx(self, program, where=None, **place) -> Attachment:
+        """Attach a program to a tcx hook of this device, of whatever kind it is.
+
+        Args:
+            program: a `Program`, or what ``lab.load`` returned.
+            where: "ingress" (runs when the device receives) or "egress" (when it is given a packet to send); by default
+                what the program's section says.
+            place: ``before``, ``after``, ``replace``, ``link``, ``expected_revision``, ``flags`` as in `attach`.
+
+        Raises:
+            KernelError: as in `attach`, but that no device refuses.
+            UsageError: no such place, or not a program.
+        """
+        loaded = self.node.lab.loaded(program)
+        return self.attach(loaded, tcx_attach_type(where, loaded.program), **place)
+
+    def detach_tcx(self, program=None, where=None, **place) -> None:
+        """Detach a program from a tcx hook, without one the last; ``place`` as in `detach`.
+
+        Raises:
+            KernelError: as in `detach`.
+        """
+        loaded = None if program is None else self.node.lab.loaded(program)
+        number = tcx_attach_type(where, None if loaded is None else loaded.program)
+        self.detach(loaded, number, **place)
+
+    def tcx_chain(self, where) -> Chain:
+        """Return the programs at "ingress" or "egress" in order, and the list's revision."""
+        return self.chain(tcx_attach_type(where))
 
     def chain(self, at) -> Chain:
         """Return a hook's programs in order, and its revision (BPF_PROG_QUERY)."""

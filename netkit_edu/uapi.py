@@ -53,6 +53,18 @@ class Hook(enum.StrEnum):
         return BPF_NETKIT_PRIMARY if self is Hook.PRIMARY else BPF_NETKIT_PEER
 
 
+class Tcx(enum.StrEnum):
+    """Where a tcx program sits on a device: where its packets arrive, or where they leave."""
+
+    INGRESS = "ingress"
+    EGRESS = "egress"
+
+    @property
+    def attach_type(self) -> int:
+        """The number of ``enum bpf_attach_type`` (BPF_TCX_INGRESS 46, BPF_TCX_EGRESS 47)."""
+        return BPF_TCX_INGRESS if self is Tcx.INGRESS else BPF_TCX_EGRESS
+
+
 class PacketType(enum.IntEnum):
     """``skb->pkt_type``: for whom a received frame is (if_packet.h)."""
 

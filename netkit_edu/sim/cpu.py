@@ -36,7 +36,8 @@ class Cpu:
     """One CPU and its ``softnet_data``.
 
     ``input_pkt_queue`` is the backlog; ``process_queue`` what the softirq has already taken over from it.
-    ``dropped`` and ``processed`` count packets, as in /proc/net/softnet_stat.
+    ``dropped`` and ``processed`` count packets, as in /proc/net/softnet_stat. ``redirect`` is the last redirect that a
+    program asked for, while ``bpf_net_context`` says that somebody looks after it.
     """
 
     def __init__(self, number: int, process_backlog: Callable[[Cpu, int], int]):
@@ -55,6 +56,8 @@ class Cpu:
         self.input_pkt_queue: deque = deque()
         self.process_queue: deque = deque()
         self.poll_list: deque[Napi] = deque()
+        self.bpf_net_context = False
+        self.redirect = None
         self.backlog.scheduled = False
         self._steps: list[tuple[str, Context]] = []
 
@@ -133,6 +136,7 @@ def napi_complete(napi: Napi) -> None:
 def net_rx_action(cpu: Cpu) -> None:
     """The NET_RX softirq: poll each waiting queue in turn, within a budget of packets (net/core/dev.c)."""
     cpu.step("net_rx_action")
+    context = bpf_net_ctx_set(cpu)
     budget = NETDEV_BUDGET
     while cpu.poll_list:
         napi = cpu.poll_list.popleft()
@@ -141,5 +145,24 @@ def net_rx_action(cpu: Cpu) -> None:
             cpu.poll_list.append(napi)
         if budget <= 0:
             break
+    bpf_net_ctx_clear(cpu, context)
     if cpu.poll_list:
         cpu.net_rx_pending = True
+
+
+def bpf_net_ctx_set(cpu: Cpu) -> bool:
+    """Open a context in which a redirect is remembered, unless one is open; return whether it is this caller's.
+
+    A transmission opens one of its own; whatever runs inside the receive softirq shares the softirq's, across packets.
+    (include/linux/filter.h)
+    """
+    if cpu.bpf_net_context:
+        return False
+    cpu.bpf_net_context, cpu.redirect = True, None
+    return True
+
+
+def bpf_net_ctx_clear(cpu: Cpu, opened: bool) -> None:
+    """Close the context, if this caller opened it: a redirect nobody carried out is forgotten."""
+    if opened:
+        cpu.bpf_net_context, cpu.redirect = False, None

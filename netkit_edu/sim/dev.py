@@ -24,6 +24,8 @@ _DRIVER, _QUEUE = HopKind.DRIVER, HopKind.QUEUE
 _CN = NetXmit.CN
 
 PTYPES: dict[int, Callable[[SkBuff], None]] = {}  # dev_add_pack(): ethertype -> the protocol's receive function
+SCH_HANDLE: dict[str, Callable] = {}  # "ingress", "egress" -> what runs a device's tcx programs; tcx puts them here
+ANOTHER_ROUND, GONE = "another round", "gone"  # what may come of them on arrival, if not None: go on
 
 
 class Captured(NamedTuple):
@@ -103,7 +105,15 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
     skb.mac_header = skb.data
     cpu.bh_disabled += 1
     skb.wire_len = len(skb)
+    skb.tc_at_ingress = False
     nf_hook_egress(skb, dev)
+    if dev.tcx_egress.progs:
+        skb.nf_skip_egress = True
+        rc = SCH_HANDLE["egress"](skb, dev)
+        if rc is not None:
+            local_bh_enable(cpu)
+            return rc
+    skb.nf_skip_egress = False
     q = dev.qdisc
     if q.enqueue is not None:
         rc = q.enqueue(skb, dev)
@@ -203,21 +213,33 @@ def process_backlog(cpu: Cpu, quota: int) -> int:
 
 def __netif_receive_skb(skb: SkBuff) -> None:
     """Receive one packet: what `__netif_receive_skb_core` finds for it takes it (__netif_receive_skb_one_core)."""
-    skb.trace.cpu.processed += 1
     handler = __netif_receive_skb_core(skb)
     if handler is not None:
         handler(skb)
 
 
 def __netif_receive_skb_core(skb: SkBuff) -> Callable[[SkBuff], None] | None:
-    """Taps, ingress hooks, then the protocol's function, which is returned; None if the packet is gone."""
+    """Taps, ingress hooks, then the protocol's function, which is returned; None if the packet is gone.
+
+    A program at tcx ingress may give the packet to another device's other end: that one then receives it at once, in
+    another round of the same function.
+    """
     dev = skb.dev
     skb.trace.hop("__netif_receive_skb_core", dev)
     skb.network_header = skb.data
-    skb.skb_iif = dev.ifindex
-    if dev.taps:
-        for tap in dev.taps:
-            tap.append(Captured("in", bytes(skb.buf[skb.mac_header :])))
+    again = True
+    while again:
+        dev = skb.dev
+        skb.skb_iif = dev.ifindex
+        skb.trace.cpu.processed += 1
+        if dev.taps:
+            for tap in dev.taps:
+                tap.append(Captured("in", bytes(skb.buf[skb.mac_header :])))
+        what = SCH_HANDLE["ingress"](skb, dev) if dev.tcx_ingress.progs else None
+        if what is GONE:
+            return None
+        again = what is ANOTHER_ROUND
+    skb.nf_skip_egress = False
     nf_hook_ingress(skb, dev)
     handler = PTYPES.get(skb.protocol)
     if handler is None:

@@ -27,14 +27,21 @@ class BpfProg:
     type: int = BPF_PROG_TYPE_SCHED_CLS
 
 
-def bpf_prog_run(prog: BpfProg, skb: SkBuff, dev) -> int:
-    """Run a program on a packet that ``dev`` transmits; return its verdict as a signed number of 32 bits."""
-    kernel = dev.net.kernel
-    kernel.world.cpu = skb.trace.cpu.number
+def bpf_prog_run(prog: BpfProg, skb: SkBuff, dev, hook: str = "") -> int:
+    """Run a program on a packet at a hook of ``dev``; return its verdict as a signed number of 32 bits.
+
+    The redirect it asks for is remembered by the CPU, not by the packet: see `cpu.bpf_net_ctx_set`.
+    """
+    trace = skb.trace
+    kernel, cpu = dev.net.kernel, trace.cpu
+    kernel.world.cpu = cpu.number
+    skb.redirect = cpu.redirect
     code = prog.executable.run(skb, kernel.world)
-    skb.trace.hop(
-        "bpf_prog_run", dev, _PROGRAM, _NAMES.get(code, str(code)), {"program": prog.name, "verdict": code}
-    )  # fmt: skip
+    cpu.redirect = skb.redirect
+    data = {"program": prog.name, "verdict": code}
+    if hook:
+        data["hook"] = hook
+    trace.hop("bpf_prog_run", dev, _PROGRAM, _NAMES.get(code, str(code)), data)
     return code
 
 
@@ -45,5 +52,5 @@ def skb_do_redirect(skb: SkBuff, where) -> None:
     alone, without a helper that names a device, asks for device 0, which nowhere exists.
     """
     skb.trace.hop("skb_do_redirect", where)
-    skb.redirect = None
+    skb.trace.cpu.redirect = None
     kfree_skb_reason(skb, "NOT_SPECIFIED", where, "redirect to no device", fate=FateKind.LOST)

@@ -28,6 +28,7 @@ from netkit_edu.sim.skbuff import (
     skb_checksum_help,
     skb_orphan,
 )
+from netkit_edu.sim.tcx import TcxEntry
 from netkit_edu.uapi import IFF_BROADCAST, IFF_LOOPBACK, IFF_MULTICAST, IFF_NOARP, IFF_UP, NetXmit
 
 ETH_MIN_MTU, ETH_MAX_MTU = 68, 65535  # bytes
@@ -86,6 +87,7 @@ class NetDevice:
         self.addresses: list = []
         self.neighbours: dict = {}
         self.taps: tuple = ()
+        self.tcx_ingress, self.tcx_egress = TcxEntry(), TcxEntry()
         self.stats = dict.fromkeys(
             ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_dropped", "tx_dropped"), 0
         )  # fmt: skip

@@ -38,5 +38,7 @@ def nf_hook_ingress(skb: SkBuff, dev) -> None:
 
 
 def nf_hook_egress(skb: SkBuff, dev) -> None:
-    """Pass the device's own hook point for leaving packets."""
+    """Pass the device's own hook point for leaving packets; not with one that a program has redirected here."""
+    if skb.nf_skip_egress:
+        return
     skb.trace.hop("nf_hook", dev, _HOOK, NETDEV_EGRESS, _DATA[NETDEV_EGRESS], False)

@@ -14,6 +14,7 @@ from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import KernelError, ProgramFault
 from netkit_edu.sim import dev as core
 from netkit_edu.sim.bpf_link import BpfLink, release_all
+from netkit_edu.sim.cpu import bpf_net_ctx_clear, bpf_net_ctx_set
 from netkit_edu.sim.filter import bpf_prog_run, skb_do_redirect
 from netkit_edu.sim.mprog import Mprog, MprogEntry
 from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps, eth_mac_addr
@@ -84,6 +85,7 @@ def netkit_xnet(skb: SkBuff) -> None:
 def netkit_prep_forward(skb: SkBuff, xnet: bool, xnet_scrub: int) -> None:
     """Prepare the metadata before any program sees it; with scrub NONE, mark and priority cross namespaces."""
     skb_scrub_packet(skb, False)
+    skb.nf_skip_egress = True
     skb.mac_header = skb.data
     if not xnet:
         return
@@ -103,13 +105,20 @@ def netkit_xmit(skb: SkBuff, dev: NetDevice) -> int:
     netkit_prep_forward(skb, dev.net is not peer.net, nk.scrub)
     eth_skb_pkt_type(skb, peer)
     skb.dev = peer
-    name = ""
+    name, cpu = "", skb.trace.cpu
+    context = bpf_net_ctx_set(cpu)
     if nk.active.progs:
         try:
             ret, name = netkit_run(nk.active, skb, ret, dev)
         except ProgramFault:
             _drop(skb, dev, "its program faulted")
             raise
+    if ret == NETKIT_REDIRECT:
+        core.dev_sw_netstats_tx_add(skb, dev, length)
+        skb_do_redirect(skb, dev)
+        bpf_net_ctx_clear(cpu, context)
+        return NetXmit.SUCCESS
+    bpf_net_ctx_clear(cpu, context)
     if ret == NETKIT_NEXT or ret == NETKIT_PASS:
         skb.pull(ETH_HLEN)
         if core.__netif_rx(skb) != core.NET_RX_SUCCESS:
@@ -117,10 +126,6 @@ def netkit_xmit(skb: SkBuff, dev: NetDevice) -> int:
             return NetXmit.DROP
         core.dev_sw_netstats_tx_add(skb, dev, length)
         core.dev_sw_netstats_rx_add(skb, peer, length)
-        return NetXmit.SUCCESS
-    if ret == NETKIT_REDIRECT:
-        core.dev_sw_netstats_tx_add(skb, dev, length)
-        skb_do_redirect(skb, dev)
         return NetXmit.SUCCESS
     what = "DROP" if ret == NETKIT_DROP else f"unknown code {ret}"
     return _drop(skb, dev, f"program {name} returned {what}" if name else "policy DROP")

@@ -11,6 +11,7 @@ from netkit_edu.arguments import IFNAMSIZ, mac_address
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import dev as core
 from netkit_edu.sim.netdevice import NetDevice, is_valid_ether_addr
+from netkit_edu.sim.tcx import dev_tcx_uninstall
 
 ETH_ALEN = 6
 
@@ -112,5 +113,6 @@ def unregister_netdevice(dev: NetDevice) -> None:
     dev.addresses.clear()
     dev.neighbours.clear()
     net.devices.pop(dev.ifindex, None)
+    dev_tcx_uninstall(dev)
     if dev.netdev_ops.ndo_uninit is not None:
         dev.netdev_ops.ndo_uninit(dev)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from netkit_edu.backend import BpfLinkInfo, Chain
 from netkit_edu.errors import KernelError
 from netkit_edu.program.object import MapSpec, ProgramCode
-from netkit_edu.sim import netkit
+from netkit_edu.sim import netkit, tcx
 from netkit_edu.sim.bpf_link import BpfLink
 from netkit_edu.sim.filter import BpfProg
 from netkit_edu.sim.mprog import BPF_F_MPROG, MprogEntry
@@ -25,6 +25,8 @@ from netkit_edu.uapi import (
     BPF_TCX_EGRESS,
     BPF_TCX_INGRESS,
 )
+
+_TCX = (BPF_TCX_INGRESS, BPF_TCX_EGRESS)
 
 
 class BpfCalls:
@@ -77,7 +79,8 @@ class BpfCalls:
         """Attach a program, acting from namespace ``ns``; ``replace`` and ``relative`` are ids."""
         _check_attach(attach_type, flags)
         prog = self._sched_cls(prog_id)
-        netkit.netkit_prog_attach(
+        attach = tcx.tcx_prog_attach if attach_type in _TCX else netkit.netkit_prog_attach
+        attach(
             self._net(ns), ifindex, attach_type, MprogEntry(prog), flags=flags,
             relative=lambda: self._tuple_relative(flags, relative, prog.type),
             replace=lambda: self._sched_cls(replace), expected_revision=expected_revision,
@@ -88,7 +91,8 @@ class BpfCalls:
         """Detach a program; without ``prog_id`` the one that ``flags`` and ``relative`` point at, or the last."""
         _check_attach(attach_type, flags)
         prog = self._sched_cls(prog_id) if prog_id else None
-        netkit.netkit_prog_detach(
+        detach = tcx.tcx_prog_detach if attach_type in _TCX else netkit.netkit_prog_detach
+        detach(
             self._net(ns), ifindex, attach_type, prog, flags=flags, expected_revision=expected_revision,
             relative=lambda: self._tuple_relative(flags, relative, BPF_PROG_TYPE_SCHED_CLS if prog else None),
         )  # fmt: skip
@@ -96,7 +100,8 @@ class BpfCalls:
     def prog_query(self, ns: int, ifindex: int, attach_type: int) -> Chain:
         """Return a hook's revision and programs."""
         _check_attach(attach_type, 0)
-        return netkit.netkit_prog_query(self._net(ns), ifindex, attach_type)
+        query = tcx.tcx_prog_query if attach_type in _TCX else netkit.netkit_prog_query
+        return query(self._net(ns), ifindex, attach_type)
 
     # links ------------------------------------------------------------------------------------------------------------
 
@@ -107,7 +112,8 @@ class BpfCalls:
         if prog.type != BPF_PROG_TYPE_SCHED_CLS:
             raise KernelError("EINVAL")
         _check_attach(attach_type, 0)
-        link = netkit.netkit_link_attach(
+        attach = tcx.tcx_link_attach if attach_type in _TCX else netkit.netkit_link_attach
+        link = attach(
             self._net(ns), ifindex, attach_type, prog, flags=flags, expected_revision=expected_revision,
             relative=lambda: self._tuple_relative(flags, relative, prog.type),
         )  # fmt: skip
@@ -185,9 +191,7 @@ class BpfCalls:
 
 def _check_attach(attach_type: int, flags: int) -> None:
     """The attach type must be one of SCHED_CLS, and the flags those that order programs."""
-    if attach_type in (BPF_TCX_INGRESS, BPF_TCX_EGRESS):
-        raise KernelError("EOPNOTSUPP", hint="the simulator has no tcx hooks")
-    if attach_type not in (BPF_NETKIT_PRIMARY, BPF_NETKIT_PEER):
+    if attach_type not in (BPF_NETKIT_PRIMARY, BPF_NETKIT_PEER, *_TCX):
         raise KernelError("EINVAL")
     if flags & ~BPF_F_MPROG:
         raise KernelError("EINVAL")
