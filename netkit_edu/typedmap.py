@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
 from netkit_edu.errors import NetkitEduError, UsageError
 from netkit_edu.program.object import MapSpec
-from netkit_edu.uapi import BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH
+from netkit_edu.uapi import (
+    BPF_MAP_TYPE_ARRAY,
+    BPF_MAP_TYPE_HASH,
+    BPF_MAP_TYPE_LPM_TRIE,
+    BPF_MAP_TYPE_LRU_HASH,
+    BPF_MAP_TYPE_LRU_PERCPU_HASH,
+    BPF_MAP_TYPE_PERCPU_ARRAY,
+    BPF_MAP_TYPE_PERCPU_HASH,
+    BPF_MAP_TYPE_PROG_ARRAY,
+    BPF_MAP_TYPE_RINGBUF,
+)  # fmt: skip
 
-_MAP_TYPES = {BPF_MAP_TYPE_HASH: "hash", BPF_MAP_TYPE_ARRAY: "array"}
+_MAP_TYPES = {
+    BPF_MAP_TYPE_HASH: "hash", BPF_MAP_TYPE_ARRAY: "array", BPF_MAP_TYPE_PROG_ARRAY: "prog array",
+    BPF_MAP_TYPE_PERCPU_HASH: "per-CPU hash", BPF_MAP_TYPE_PERCPU_ARRAY: "per-CPU array",
+    BPF_MAP_TYPE_LRU_HASH: "LRU hash", BPF_MAP_TYPE_LRU_PERCPU_HASH: "LRU per-CPU hash",
+    BPF_MAP_TYPE_LPM_TRIE: "LPM trie", BPF_MAP_TYPE_RINGBUF: "ring buffer",
+}  # fmt: skip
+_PER_CPU = (BPF_MAP_TYPE_PERCPU_HASH, BPF_MAP_TYPE_PERCPU_ARRAY, BPF_MAP_TYPE_LRU_PERCPU_HASH)
+_ADDRESS_KEYS = (8, 20)  # bytes of an LPM key with an IPv4 or IPv6 address
 _SHOWN_ENTRIES = 8
 
 
@@ -27,6 +45,9 @@ class TypedMap(MutableMapping):
 
     Integers and enums are ints, structs are dicts, arrays are lists. Where no type is known, or where bytes are given,
     they are the raw bytes. A missing key is a `KeyError`; a refused update or delete is the kernel's `KernelError`.
+
+    A per-CPU map has a list of values, one for each CPU. The keys of an LPM trie over IP addresses are texts such as
+    "10.0.0.0/8". A prog array takes programs, and shows numbers. A ring buffer has no entries but records: `read`.
     """
 
     def __init__(self, spec: MapSpec, store: MapStore, btf=None):
@@ -43,10 +64,43 @@ class TypedMap(MutableMapping):
         value = self.store.lookup(self._key(key))
         if value is None:
             raise KeyError(key)
+        if self.spec.type in _PER_CPU:
+            stride = self.spec.value_size + 7 & ~7
+            ours = (value[at : at + self.spec.value_size] for at in range(0, len(value), stride))
+            return [self._decode(self.spec.value_type, one) for one in ours]
         return self._decode(self.spec.value_type, value)
 
     def __setitem__(self, key, value) -> None:
-        self.store.update(self._key(key), self._encode(self.spec.value_type, self.spec.value_size, value, "value"))
+        raw = self._key(key)
+        if self.spec.type == BPF_MAP_TYPE_PROG_ARRAY:
+            self._set_program(raw, value)
+        elif self.spec.type in _PER_CPU and not isinstance(value, bytes | bytearray | memoryview):
+            if not isinstance(value, Sequence) or isinstance(value, str):
+                raise UsageError(f"map {self.name!r} has a value for each CPU: give a list of them, not {value!r}")
+            self.store.update(raw, b"".join(self._value(one) + bytes(-self.spec.value_size % 8) for one in value))
+        else:
+            self.store.update(raw, self._value(value))
+
+    def read(self, struct: str = "") -> list:
+        """Take the records of a ring buffer that are complete, oldest first.
+
+        Args:
+            struct: the C structure that the records are, if their types are to be known; else they are bytes.
+
+        Raises:
+            UsageError: this is no ring buffer, or the object's BTF has no such structure.
+        """
+        take = getattr(self.store, "read", None)
+        if self.spec.type != BPF_MAP_TYPE_RINGBUF or take is None:
+            raise UsageError(f"map {self.name!r} has no records to read: look its entries up, as in a dictionary")
+        if not struct:
+            return take()
+        from netkit_edu.program.btf import STRUCT
+
+        type_id = self._btf.find(struct, STRUCT) if self._btf is not None else 0
+        if not type_id:
+            raise UsageError(f"the object's types have no `struct {struct}`: let a global variable be of that type")
+        return [self._btf.decode(type_id, record) for record in take()]
 
     def __delitem__(self, key) -> None:
         raw = self._key(key)
@@ -55,13 +109,15 @@ class TypedMap(MutableMapping):
         self.store.delete(raw)
 
     def __iter__(self) -> Iterator:
-        return (self._decode(self.spec.key_type, key) for key in self.store.keys())
+        return (self._shown_key(key) for key in self._present_keys())
 
     def __len__(self) -> int:
-        return len(self.store.keys())
+        return len(self._present_keys())
 
     def __repr__(self) -> str:
         kind = _MAP_TYPES.get(self.spec.type, f"type {self.spec.type}")
+        if self.spec.type == BPF_MAP_TYPE_RINGBUF:
+            return f"<{kind} {self.name!r} of {self.spec.max_entries} bytes>"
         entries = []
         try:
             for shown, key in enumerate(self):
@@ -73,8 +129,49 @@ class TypedMap(MutableMapping):
             return f"<{kind} map {self.name!r}: {gone}>"
         return f"<{kind} map {self.name!r} of {self.spec.max_entries}: {{{', '.join(entries)}}}>"
 
+    def _present_keys(self) -> Sequence[bytes]:
+        if self.spec.type == BPF_MAP_TYPE_RINGBUF:
+            return []
+        keys = self.store.keys()
+        if self.spec.type == BPF_MAP_TYPE_PROG_ARRAY:  # the kernel lists the empty entries too
+            return [key for key in keys if self.store.lookup(key) is not None]
+        return keys
+
+    @property
+    def _of_addresses(self) -> bool:
+        return self.spec.type == BPF_MAP_TYPE_LPM_TRIE and self.spec.key_size in _ADDRESS_KEYS
+
+    def _shown_key(self, key: bytes):
+        if not self._of_addresses:
+            return self._decode(self.spec.key_type, key)
+        return f"{ipaddress.ip_address(key[4:])}/{int.from_bytes(key[:4], 'little')}"
+
+    def _set_program(self, key: bytes, program) -> None:
+        executable = getattr(program, "_executable", None)
+        if executable is not None and hasattr(self.store, "set"):
+            self.store.set(int.from_bytes(key, "little"), executable, 1 + int.from_bytes(key, "little"))
+        else:
+            self.store.update(key, self._value(getattr(program, "id", program)))
+
+    def _value(self, value) -> bytes:
+        return self._encode(self.spec.value_type, self.spec.value_size, value, "value")
+
     def _key(self, key) -> bytes:
+        if self._of_addresses and not isinstance(key, bytes | bytearray | memoryview | Mapping):
+            return self._prefix(key)
         return self._encode(self.spec.key_type, self.spec.key_size, key, "key")
+
+    def _prefix(self, key) -> bytes:
+        try:
+            interface = ipaddress.ip_interface(key)
+        except ValueError as error:
+            raise UsageError(f"{key!r} is no key of map {self.name!r}, which are as '10.0.0.0/8': {error}") from None
+        packed = interface.ip.packed
+        if 4 + len(packed) != self.spec.key_size:
+            raise UsageError(
+                f"{key!r} is no key of map {self.name!r}: its addresses have {self.spec.key_size - 4} bytes"
+            )
+        return interface.network.prefixlen.to_bytes(4, "little") + packed
 
     def _decode(self, type_id: int, data: bytes) -> Any:
         return self._btf.decode(type_id, data) if type_id and self._btf is not None else data

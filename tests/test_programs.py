@@ -323,3 +323,88 @@ def test_a_program_without_maps_says_so(compiled):
     assert dict(compiled["pass"].maps) == {}
     with pytest.raises(KeyError, match="it uses: none"):
         compiled["pass"].maps["ports"]
+
+
+KINDS = """
+struct prefix { __u32 prefixlen; __be32 address; };
+struct event { __u32 len; __be16 port; __u16 pad; };
+struct event record_type;
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } events SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __type(key, __u32); __type(value, __u32);
+         __uint(max_entries, 2); } counts SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LPM_TRIE); __type(key, struct prefix); __type(value, __u32);
+         __uint(max_entries, 9); __uint(map_flags, BPF_F_NO_PREALLOC); } routes SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_LRU_HASH); __type(key, __u32); __type(value, __u64);
+         __uint(max_entries, 9); } seen SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __type(key, __u32); __type(value, __u32);
+         __uint(max_entries, 3); } next SEC(".maps");
+SEC("netkit/peer") int all(struct __sk_buff *skb)
+{
+    struct prefix key = { .prefixlen = 32 };
+    __u32 zero = 0, *count = bpf_map_lookup_elem(&counts, &zero), *route;
+    __u64 now = bpf_ktime_get_ns();
+    struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+    if (count)
+        ++*count;
+    if (event) {
+        event->len = skb->len;
+        event->port = bpf_htons(53);
+        bpf_ringbuf_submit(event, 0);
+    }
+    bpf_map_update_elem(&seen, &zero, &now, BPF_ANY);
+    bpf_skb_load_bytes(skb, 30, &key.address, 4);
+    route = bpf_map_lookup_elem(&routes, &key);
+    skb->mark = route ? *route : 0;
+    bpf_tail_call(skb, &next, 1);
+    return NETKIT_DROP;
+}
+SEC("netkit/peer") int pass(struct __sk_buff *skb) { skb->priority = skb->mark; return NETKIT_PASS; }
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+def test_every_kind_of_map_from_c_to_python():
+    kinds = nk.compile(KINDS)
+    prog = kinds["all"].bind()
+    routes = prog.maps["routes"]
+    routes["10.0.0.0/8"], routes["10.9.0.0/16"], routes["0.0.0.0/0"] = 8, 16, 1
+    assert dict(routes) == {"0.0.0.0/0": 1, "10.0.0.0/8": 8, "10.9.0.0/16": 16}
+    assert routes["10.9.1.2"] == 16 and "192.0.2.1" in routes
+    ran = prog.run(DNS)
+    assert (ran.verdict, ran.mark) == (Verdict.DROP, routes[ipv4_destination(DNS)])
+    assert prog.maps["counts"][0] == [1]
+    prog.maps["counts"][1] = [7]
+    assert prog.maps["counts"][1] == [7]
+    assert 0 in prog.maps["seen"]
+    assert prog.maps["events"].read("event") == [{"len": len(DNS) + 14, "port": 53 << 8, "pad": 0}]
+    assert prog.maps["events"].read() == []
+    prog.maps["next"][1] = kinds["pass"]
+    assert list(prog.maps["next"]) == [1]
+    ran = prog.run(DNS)
+    assert ran.verdict is Verdict.PASS and ran.priority == ran.mark
+    del prog.maps["next"][1]
+    assert prog.run(DNS).verdict is Verdict.DROP
+    assert [len(record) for record in prog.maps["events"].read()] == [8, 8]
+    for name in ("events", "counts", "routes", "seen", "next"):
+        assert name in repr(prog.maps[name])
+
+
+def ipv4_destination(packet) -> str:
+    return ".".join(map(str, bytes(packet)[16:20]))
+
+
+def test_keys_values_and_records_that_a_kind_does_not_have_are_the_callers_mistake():
+    maps = nk.compile(KINDS)["all"].maps
+    with pytest.raises(UsageError, match="is no key of map 'routes', which are as '10.0.0.0/8'"):
+        maps["routes"]["ten"] = 1
+    with pytest.raises(UsageError, match="its addresses have 4 bytes"):
+        maps["routes"]["2001:db8::/32"] = 1
+    with pytest.raises(UsageError, match="a value for each CPU: give a list"):
+        maps["counts"][0] = 7
+    with pytest.raises(UsageError, match="has no records to read"):
+        maps["counts"].read()
+    with pytest.raises(UsageError, match="no `struct nothing`"):
+        maps["events"].read("nothing")
+    with pytest.raises(KernelError, match="^EBADF"):
+        maps["next"][0] = 17

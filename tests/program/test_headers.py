@@ -18,7 +18,8 @@ from netkit_edu.program.opcodes import HELPER_NUMBERS
 from netkit_edu.program.toolchain import find_compiler
 from tests.program.compiled import compiled, need_compiler, program
 
-STRUCTS = ["__sk_buff", "ethhdr", "iphdr", "ipv6hdr", "udphdr", "tcphdr", "icmphdr", "in6_addr", "bpf_redir_neigh"]
+STRUCTS = ["__sk_buff", "ethhdr", "iphdr", "ipv6hdr", "udphdr", "tcphdr", "icmphdr", "in6_addr", "bpf_redir_neigh",
+           "bpf_fib_lookup"]  # fmt: skip
 HEADERS = "bpf if_ether in in6 ip ipv6 udp tcp icmp pkt_cls if_packet".split()
 USE = "".join(f"struct {name} *use_{name};\n" for name in STRUCTS)
 NUMBER = re.compile(r"^#define\s+(\w+)\s+(\(?[-\w(< )]+\)?)(?:\s*/\*.*)?$", re.M)

@@ -85,7 +85,8 @@ enum bpf_map_type {
 #define BPF_EXIST 2	/* update only */
 
 /* flags of maps */
-#define BPF_F_NO_PREALLOC (1U << 0)
+#define BPF_F_NO_PREALLOC (1U << 0)	/* an LPM trie wants it */
+#define BPF_F_NO_COMMON_LRU (1U << 1)
 #define BPF_F_RDONLY (1U << 3)
 #define BPF_F_WRONLY (1U << 4)
 #define BPF_F_RDONLY_PROG (1U << 7)
@@ -104,6 +105,83 @@ enum bpf_map_type {
 
 /* flags of bpf_redirect() and its family */
 #define BPF_F_INGRESS (1ULL << 0)
+
+/* flags of bpf_ringbuf_output(), _submit() and _discard(); what bpf_ringbuf_query() is asked for */
+#define BPF_RB_NO_WAKEUP (1ULL << 0)
+#define BPF_RB_FORCE_WAKEUP (1ULL << 1)
+#define BPF_RB_AVAIL_DATA 0
+#define BPF_RB_RING_SIZE 1
+#define BPF_RB_CONS_POS 2
+#define BPF_RB_PROD_POS 3
+
+/* bpf_skb_adjust_room(): where the room is made, and what it will hold */
+#define BPF_ADJ_ROOM_NET 0	/* behind the IP header */
+#define BPF_ADJ_ROOM_MAC 1	/* behind the Ethernet header */
+#define BPF_F_ADJ_ROOM_FIXED_GSO (1ULL << 0)
+#define BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 (1ULL << 1)
+#define BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 (1ULL << 2)
+#define BPF_F_ADJ_ROOM_ENCAP_L4_GRE (1ULL << 3)
+#define BPF_F_ADJ_ROOM_ENCAP_L4_UDP (1ULL << 4)
+#define BPF_F_ADJ_ROOM_NO_CSUM_RESET (1ULL << 5)
+
+/* where bpf_skb_load_bytes_relative() counts from */
+#define BPF_HDR_START_MAC 0
+#define BPF_HDR_START_NET 1
+
+/* flags of bpf_check_mtu(), and its answers; negative ones are errnos */
+#define BPF_MTU_CHK_SEGS (1U << 0)
+#define BPF_MTU_CHK_RET_SUCCESS 0
+#define BPF_MTU_CHK_RET_FRAG_NEEDED 1
+#define BPF_MTU_CHK_RET_SEGS_TOOBIG 2
+
+/* flags of bpf_fib_lookup(), and its answers; negative ones are errnos */
+#define BPF_FIB_LOOKUP_DIRECT (1U << 0)
+#define BPF_FIB_LOOKUP_OUTPUT (1U << 1)
+#define BPF_FIB_LOOKUP_SKIP_NEIGH (1U << 2)
+#define BPF_FIB_LKUP_RET_SUCCESS 0
+#define BPF_FIB_LKUP_RET_BLACKHOLE 1
+#define BPF_FIB_LKUP_RET_UNREACHABLE 2
+#define BPF_FIB_LKUP_RET_PROHIBIT 3
+#define BPF_FIB_LKUP_RET_NOT_FWDED 4
+#define BPF_FIB_LKUP_RET_FWD_DISABLED 5
+#define BPF_FIB_LKUP_RET_UNSUPP_LWT 6
+#define BPF_FIB_LKUP_RET_NO_NEIGH 7
+#define BPF_FIB_LKUP_RET_FRAG_NEEDED 8
+
+/* bpf_fib_lookup(): what to look for, and behind the slashes what was found */
+struct bpf_fib_lookup {
+	__u8 family;		/* 2 is IPv4, 10 is IPv6 */
+	__u8 l4_protocol;
+	__be16 sport;
+	__be16 dport;
+	union {
+		__u16 tot_len;	/* 0: no check of the MTU */
+		__u16 mtu_result;
+	};
+	__u32 ifindex;		/* arrived here // leaves here */
+	union {
+		__u8 tos;
+		__be32 flowinfo;
+		__u32 rt_metric;
+	};
+	union {
+		__be32 ipv4_src;
+		__u32 ipv6_src[4];
+	};
+	union {
+		__be32 ipv4_dst;	/* destination // next hop */
+		__u32 ipv6_dst[4];
+	};
+	union {
+		struct {
+			__be16 h_vlan_proto;
+			__be16 h_vlan_TCI;
+		};
+		__u32 tbid;
+	};
+	__u8 smac[6];
+	__u8 dmac[6];
+};
 
 /* what a tcx program may answer; netkit uses the same numbers */
 enum tcx_action_base {
