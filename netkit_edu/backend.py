@@ -218,6 +218,24 @@ class Backend(Protocol):
     def bpf_link_info(self, number: int) -> BpfLinkInfo:
         """Return what the kernel says of a link (BPF_OBJ_GET_INFO_BY_FD)."""
 
+    # the same calls as messages and fields, to be got wrong -------------------------------------------------------
+    def raw_newlink(self, ns: int, kind: str, *, create: bool, ifindex: int = 0, attrs: Mapping[int, bytes],
+                    data: Mapping[int, bytes] | None) -> int:  # fmt: skip
+        """Send RTM_NEWLINK with these attributes as they are; return the ifindex of what it made or changed.
+
+        Args:
+            create: with NLM_F_CREATE|NLM_F_EXCL.
+            ifindex: ifi_index: of the device to change, or for the new one.
+            attrs: IFLA_* beside IFLA_LINKINFO. IFLA_NET_NS_FD holds a namespace's number as a u32.
+            data: the attributes in IFLA_INFO_DATA, None without it.
+        """
+
+    def raw_bpf(self, ns: int, cmd: int, fields: Mapping[str, int], tail: bytes = b"") -> Mapping:
+        """Call bpf(2) with these fields of ``union bpf_attr``, and ``tail`` behind the last; return what it wrote.
+
+        Descriptors are the backend's numbers; a pointer is 1 for a buffer that is there, 0 for NULL.
+        """
+
     # sockets ------------------------------------------------------------------------------------------------------
     def listen(self, ns: int, *, udp: int) -> None:
         """Open a UDP socket on this port that keeps what it receives; EADDRINUSE if there is one.

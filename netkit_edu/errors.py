@@ -20,9 +20,11 @@ class KernelError(NetkitEduError, OSError):
         errno: the positive number, for example 13, or its symbol, for example ``"EACCES"``.
         extack: the text the kernel sent beside the number; may be empty.
         hint: what to do about it; by default the course's own sentence for that errno.
+        answer: what the kernel wrote beside its refusal: of a query that found too little room, as much as fits.
     """
 
-    def __init__(self, errno: int | str, extack: str = "", hint: str = ""):
+    def __init__(self, errno: int | str, extack: str = "", hint: str = "", answer=None):
+        self.answer = answer
         self.errno = uapi.errno_number(errno) if isinstance(errno, str) else abs(errno)
         self.extack = extack
         self.hint = hint or uapi.errno_hint(self.errno)

@@ -18,6 +18,7 @@ from netkit_edu.device import Device, Pair
 from netkit_edu.errors import UsageError
 from netkit_edu.journey import Journey
 from netkit_edu.packet import Wire
+from netkit_edu.sys import Sys
 from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IPPROTO_ICMP, IPPROTO_UDP
 
 OUTSIDE_IP = "192.0.2.2"
@@ -81,6 +82,11 @@ class Node:
         if self.deleted:
             raise UsageError(f"{self.name!r} was deleted: what it had is gone")
         return self._ns
+
+    @property
+    def sys(self) -> Sys:
+        """Its system calls as they are, attribute by attribute, for what the rest of this API would not say."""
+        return Sys(self)
 
     @property
     def links(self) -> tuple[Device, ...]:

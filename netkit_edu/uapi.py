@@ -90,7 +90,45 @@ class NetXmit(enum.IntEnum):
     CN = 2
 
 
+class BpfCmd(enum.IntEnum):
+    """Commands of bpf(2) that a hook's list is worked with (``enum bpf_cmd``, bpf.h)."""
+
+    PROG_ATTACH = 8
+    PROG_DETACH = 9
+    OBJ_GET_INFO_BY_FD = 15
+    PROG_QUERY = 16
+    LINK_CREATE = 28
+    LINK_UPDATE = 29
+    LINK_DETACH = 34
+
+
+class Ifla(enum.IntEnum):
+    """Ordinary attributes of a device (``IFLA_*``, if_link.h)."""
+
+    ADDRESS = 1
+    IFNAME = 3
+    MTU = 4
+    NET_NS_PID = 19
+    NET_NS_FD = 28
+
+
+class IflaNetkit(enum.IntEnum):
+    """Attributes of a netkit device (``IFLA_NETKIT_*``, if_link.h); Linux 6.12 knows none after PEER_SCRUB."""
+
+    PEER_INFO = 1
+    PRIMARY = 2
+    POLICY = 3
+    PEER_POLICY = 4
+    MODE = 5
+    SCRUB = 6
+    PEER_SCRUB = 7
+    HEADROOM = 8
+    TAILROOM = 9
+    PAIRING = 10
+
+
 BPF_PROG_TYPE_SCHED_CLS = 3
+BPF_PROG_TYPE_XDP = 6
 BPF_LINK_TYPE_TCX = 11
 BPF_LINK_TYPE_NETKIT = 13
 BPF_TCX_INGRESS = 46

@@ -32,6 +32,7 @@ FLOORS = (
     "loaded",
     "attachment",
     "device",
+    "sys",
     "node",
     "lab",
     "draw",

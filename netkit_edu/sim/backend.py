@@ -11,6 +11,7 @@ from netkit_edu.sim import dev as core
 from netkit_edu.sim import netkit
 from netkit_edu.sim.inet import ntoa
 from netkit_edu.sim.kernel import Kernel
+from netkit_edu.sim.message import rtnl_newlink
 from netkit_edu.sim.netdevice import NetDevice, dummy_setup, nic_connect, nic_setup
 from netkit_edu.sim.netns import Netns
 from netkit_edu.sim.rtnetlink import (
@@ -144,6 +145,14 @@ class SimBackend(BpfCalls):
     def links(self, ns: int) -> Sequence[LinkInfo]:
         """Return every device of a namespace in the order of ifindexes."""
         return [self.link_get(ns, ifindex) for ifindex in sorted(self._net(ns).devices)]
+
+    def raw_newlink(self, ns: int, kind: str, *, create: bool, ifindex: int = 0, attrs: Mapping[int, bytes],
+                    data: Mapping[int, bytes] | None) -> int:  # fmt: skip
+        """Read a message's attributes as they are, and create or change a netkit device."""
+        net = self._net(ns)
+        return rtnl_newlink(
+            self._kernel, net, kind, create=create, ifindex=ifindex, attrs=attrs, data=data
+        ).ifindex  # fmt: skip
 
     def addr_add(self, ns: int, ifindex: int, address: str) -> None:
         """Give a device an IPv4 address with its prefix length."""

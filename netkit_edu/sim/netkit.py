@@ -22,6 +22,7 @@ from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
     register_netdevice,
     rtnl_create_link,
+    rtnl_link_get_net,
     unregister_netdevice,
     validate_address,
 )
@@ -224,6 +225,7 @@ def netkit_new_link(kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data: Mapp
     netkit_check_policy(peer_policy)
     if mode == Mode.L3 and (tb.mac is not None or tbp.mac is not None):
         raise KernelError("EOPNOTSUPP")
+    peer_net = rtnl_link_get_net(tbp)
 
     def end(primary: bool, policy: int, scrub: int) -> NetDevice:
         nk = Netkit(primary=primary, policy=int(policy), scrub=int(scrub), mode=int(mode))
@@ -233,7 +235,7 @@ def netkit_new_link(kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data: Mapp
     dev = end(True, policy, data.get("scrub", Scrub.DEFAULT))
     rtnl_create_link(dev, tb)
     rtnl_create_link(peer, tbp)
-    register_netdevice(peer, tbp.net, tbp.name or "nk%d", tbp.ifindex if tb.ifindex else 0)
+    register_netdevice(peer, peer_net, tbp.name or "nk%d", tbp.ifindex if tb.ifindex else 0)
     try:
         register_netdevice(dev, tb.net, tb.name or "nk%d", tb.ifindex)
     except KernelError:

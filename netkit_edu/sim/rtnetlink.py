@@ -18,7 +18,10 @@ ETH_ALEN = 6
 
 @dataclass(frozen=True)
 class LinkAttrs:
-    """The ordinary attributes of one new device (IFLA_*); None or 0 or "" where the message has none."""
+    """The ordinary attributes of one new device (IFLA_*); None or 0 or "" where the message has none.
+
+    ``net`` is the namespace that the device is to be in; a text is the errno of one that cannot be found.
+    """
 
     net: object
     name: str = ""
@@ -45,6 +48,13 @@ def validate_address(tb: LinkAttrs) -> None:
         raise KernelError("EINVAL")
     if not is_valid_ether_addr(tb.mac):
         raise KernelError("EADDRNOTAVAIL")
+
+
+def rtnl_link_get_net(tb: LinkAttrs):
+    """Return the namespace that a message names: EBADF for a bad descriptor, ESRCH for a process that is not there."""
+    if isinstance(tb.net, str):
+        raise KernelError(tb.net)
+    return tb.net
 
 
 def rtnl_create_link(dev: NetDevice, tb: LinkAttrs) -> None:

@@ -14,6 +14,7 @@ from netkit_edu.program.object import MapSpec, ProgramCode
 from netkit_edu.sim import netkit, tcx
 from netkit_edu.sim.bpf_link import BpfLink
 from netkit_edu.sim.filter import BpfProg
+from netkit_edu.sim.message import bpf_fields, bpf_mprog_query
 from netkit_edu.sim.mprog import BPF_F_MPROG, MprogEntry
 from netkit_edu.uapi import (
     BPF_F_ID,
@@ -24,6 +25,7 @@ from netkit_edu.uapi import (
     BPF_PROG_TYPE_SCHED_CLS,
     BPF_TCX_EGRESS,
     BPF_TCX_INGRESS,
+    BpfCmd,
 )
 
 _TCX = (BPF_TCX_INGRESS, BPF_TCX_EGRESS)
@@ -144,6 +146,36 @@ class BpfCalls:
     def bpf_link_info(self, number: int) -> BpfLinkInfo:
         """Return what the kernel says of a link."""
         return self._fd(self._links, number).fill_link_info()
+
+    # all of them, by fields -------------------------------------------------------------------------------------------
+
+    def raw_bpf(self, ns: int, cmd: int, fields: Mapping[str, int], tail: bytes = b"") -> Mapping:
+        """Call bpf(2) as the fields of ``union bpf_attr`` say; return what it wrote there."""
+        f = bpf_fields(cmd, fields, tail)
+        if cmd == BpfCmd.LINK_UPDATE:
+            self.bpf_link_update(f["link_fd"], f["new_prog_fd"], flags=f["flags"], old=f["old_prog_fd"])
+        elif cmd == BpfCmd.LINK_DETACH:
+            self.bpf_link_detach(f["link_fd"])
+        elif cmd == BpfCmd.OBJ_GET_INFO_BY_FD:
+            return self.bpf_link_info(f["bpf_fd"])._asdict()
+        elif cmd == BpfCmd.PROG_QUERY:
+            if f["query_flags"]:
+                raise KernelError("EINVAL")
+            return bpf_mprog_query(self.prog_query(ns, f["target_ifindex"], f["attach_type"]), f)
+        else:
+            return self._raw_attach(cmd, (ns, f["target_ifindex"], f["attach_type"]), f)
+        return {}
+
+    def _raw_attach(self, cmd: int, hook: tuple[int, int, int], f: Mapping[str, int]) -> Mapping:
+        how = {name: f[name] for name in ("relative", "expected_revision")}
+        if cmd == BpfCmd.LINK_CREATE:
+            return {"link_fd": self.bpf_link_create(*hook, f["prog_fd"], flags=f["flags"], **how)}
+        how["flags"] = f["attach_flags"]
+        if cmd == BpfCmd.PROG_ATTACH:
+            self.prog_attach(*hook, f["attach_bpf_fd"], replace=f["replace_bpf_fd"], **how)
+        else:
+            self.prog_detach(*hook, f["attach_bpf_fd"], **how)
+        return {}
 
     # numbers ----------------------------------------------------------------------------------------------------------
 

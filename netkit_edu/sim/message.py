@@ -1,0 +1,165 @@
+"""rtnetlink messages and bpf(2) attributes as they come from user space, malformed ones included.
+
+Mirrors lib/nlattr.c and the parsing in net/core/rtnetlink.c, drivers/net/netkit.c (netkit_policy) and
+kernel/bpf/syscall.c, Linux 6.12. Attributes are read as RTM_NEWLINK reads them: those with numbers that the kernel does
+not know are passed over, and one that is too long is read as far as it should go.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from netkit_edu.backend import Chain
+from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.sim import netkit
+from netkit_edu.sim.rtnetlink import LinkAttrs
+from netkit_edu.uapi import BpfCmd, Ifla, IflaNetkit
+
+IFINFOMSG_LEN = 16  # bytes
+NLA_HDRLEN = 4
+
+# attribute -> (bytes it must have at least, the largest value or None); netkit_policy[]
+_NETKIT_POLICY = {
+    IflaNetkit.PEER_INFO: (IFINFOMSG_LEN, None),
+    IflaNetkit.PRIMARY: (1, None),
+    IflaNetkit.POLICY: (4, None),
+    IflaNetkit.PEER_POLICY: (4, None),
+    IflaNetkit.MODE: (4, None),
+    IflaNetkit.SCRUB: (4, 1),
+    IflaNetkit.PEER_SCRUB: (4, 1),
+}
+_IFLA_POLICY = {Ifla.IFNAME: 0, Ifla.ADDRESS: 0, Ifla.MTU: 4, Ifla.NET_NS_PID: 4, Ifla.NET_NS_FD: 4}
+_IFNAME_MAX = 15  # bytes, without the terminating zero
+
+# field names of union bpf_attr by command; of two names for one field either may be used
+_PLACE = ("relative_fd", "relative_id", "expected_revision")
+BPF_FIELDS = {
+    BpfCmd.PROG_ATTACH: (
+        "target_ifindex", "attach_bpf_fd", "attach_type", "attach_flags", "replace_bpf_fd", *_PLACE,
+    ),
+    BpfCmd.PROG_DETACH: ("target_ifindex", "attach_bpf_fd", "attach_type", "attach_flags", *_PLACE),
+    BpfCmd.PROG_QUERY: (
+        "target_ifindex", "attach_type", "query_flags", "attach_flags", "prog_ids", "count", "prog_attach_flags",
+        "link_ids", "link_attach_flags",
+    ),
+    BpfCmd.LINK_CREATE: ("prog_fd", "target_ifindex", "attach_type", "flags", *_PLACE),
+    BpfCmd.LINK_UPDATE: ("link_fd", "new_prog_fd", "flags", "old_prog_fd"),
+    BpfCmd.LINK_DETACH: ("link_fd",),
+    BpfCmd.OBJ_GET_INFO_BY_FD: ("bpf_fd",),
+}  # fmt: skip
+
+
+def nla_parse_data(data: Mapping[int, bytes]) -> dict[str, int | bytes]:
+    """Read IFLA_INFO_DATA of a netkit device: numbers by name, "peer_info" as bytes."""
+    read: dict[str, int | bytes] = {}
+    for number, value in data.items():
+        if number not in _NETKIT_POLICY:
+            continue
+        least, most = _NETKIT_POLICY[number]
+        if number == IflaNetkit.PRIMARY:
+            raise KernelError("EINVAL", "Primary attribute is read-only")
+        if len(value) < least:
+            raise KernelError("ERANGE", "Attribute failed policy validation")
+        found = value if number == IflaNetkit.PEER_INFO else _u32(value)
+        if most is not None and found > most:
+            raise KernelError("ERANGE", "integer out of range")
+        read[IflaNetkit(number).name.lower()] = found
+    return read
+
+
+def nla_parse_ifla(kernel, net, attrs: Mapping[int, bytes], ifindex: int) -> LinkAttrs:
+    """Read the ordinary attributes of a device that is to be in ``net`` unless they name another namespace."""
+    for number, value in attrs.items():
+        long = number == Ifla.IFNAME and len(value.rstrip(b"\0")) > _IFNAME_MAX
+        if len(value) < _IFLA_POLICY.get(number, 0) or long:
+            raise KernelError("ERANGE", "Attribute failed policy validation")
+    if Ifla.NET_NS_PID in attrs:
+        net = "ESRCH"
+    elif Ifla.NET_NS_FD in attrs:
+        net = kernel.namespaces.get(_u32(attrs[Ifla.NET_NS_FD]), "EBADF")
+    mtu = attrs.get(Ifla.MTU)
+    name = attrs.get(Ifla.IFNAME, b"").rstrip(b"\0").decode(errors="replace")
+    return LinkAttrs(net, name, None if mtu is None else _s32(mtu), attrs.get(Ifla.ADDRESS), ifindex)
+
+
+def rtnl_nla_parse_ifinfomsg(kernel, net, message: bytes) -> LinkAttrs:
+    """Read IFLA_NETKIT_PEER_INFO: a struct ifinfomsg, then attributes."""
+    ifindex = struct.unpack_from("=i", message, 4)[0]
+    return nla_parse_ifla(kernel, net, nla_split(message[IFINFOMSG_LEN:]), ifindex)
+
+
+def nla_split(data: bytes) -> dict[int, bytes]:
+    """Take attributes apart; what is left at the end and too short for one is passed over."""
+    attrs = {}
+    while len(data) >= NLA_HDRLEN:
+        length, number = struct.unpack_from("=HH", data)
+        if not NLA_HDRLEN <= length <= len(data):
+            break
+        attrs[number & 0x3FFF] = data[NLA_HDRLEN:length]
+        data = data[length + 3 & ~3 :]
+    return attrs
+
+
+def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, data):
+    """Create a netkit pair, or change a netkit device, as the message says; return the device."""
+    if kind != "netkit":
+        raise KernelError("EOPNOTSUPP", "Unknown device type")
+    read = {} if data is None else nla_parse_data(data)
+    tb = nla_parse_ifla(kernel, net, attrs, ifindex)
+    peer_info = read.pop("peer_info", None)
+    if create:
+        if ifindex in net.devices:
+            raise KernelError("EEXIST")
+        tb_net = netkit.rtnl_link_get_net(tb)
+        netkit.validate_address(tb)
+        peer_tb = None if peer_info is None else rtnl_nla_parse_ifinfomsg(kernel, tb_net, peer_info)
+        return netkit.netkit_new_link(kernel, tb, peer_tb, read)
+    dev = net.dev_get_by_index(ifindex)
+    if data is not None:
+        if dev.kind != kind:
+            raise KernelError("EOPNOTSUPP")
+        netkit.netkit_change_link(dev, read if peer_info is None else read | {"peer_info": 1})
+    return dev
+
+
+def bpf_fields(cmd: int, fields: Mapping[str, int], tail: bytes) -> dict[str, int]:
+    """Check what is meant for union bpf_attr; bytes behind a command's last field must be zero (CHECK_ATTR)."""
+    if cmd not in BPF_FIELDS:
+        raise KernelError("EINVAL")
+    unknown = fields.keys() - set(BPF_FIELDS[cmd])
+    if unknown:
+        raise UsageError(f"{BpfCmd(cmd).name} has no field {', '.join(sorted(unknown))}: {', '.join(BPF_FIELDS[cmd])}")
+    if any(tail):
+        raise KernelError("EINVAL")
+    given = dict.fromkeys(BPF_FIELDS[cmd], 0) | dict(fields)
+    given["relative"] = given.get("relative_fd", 0) or given.get("relative_id", 0)
+    return given
+
+
+def bpf_mprog_query(chain: Chain, fields: Mapping[str, int]) -> dict:
+    """Write a list to user space as far as there is room: ENOSPC with the first ids where there is too little."""
+    if fields["attach_flags"]:
+        raise KernelError("EINVAL")
+    total, room = len(chain.entries), fields["count"]
+    answer = {"attach_flags": 0, "revision": chain.revision, "count": total}
+    if not room or not fields["prog_ids"] or not total:
+        return answer
+    entries = chain.entries[:room]
+    answer["prog_ids"] = [entry.prog_id for entry in entries]
+    if fields["link_ids"]:
+        answer["link_ids"] = [entry.link_id for entry in entries]
+    for name in ("prog_attach_flags", "link_attach_flags"):
+        if fields[name]:
+            answer[name] = [0] * len(entries)
+    if room < total:
+        raise KernelError("ENOSPC", answer=answer)
+    return answer
+
+
+def _u32(value: bytes) -> int:
+    return struct.unpack_from("=I", value)[0]
+
+
+def _s32(value: bytes) -> int:
+    return struct.unpack_from("=i", value)[0]
