@@ -110,7 +110,9 @@ def _figures(canvas: Canvas, c: Comparison, y: float) -> float:
     for i, (left, right, what) in enumerate(tiles):
         x = EDGE + i * each
         canvas.rect(x, y, each - 6, 42, "f-only" if left != right else "f-tile", 5)
-        canvas.text(x + 8, y + 19, f"{left} | {right}", "big", room=each - 14)
+        figure = f"{left} | {right}"
+        fits = width(figure, "big") <= each - 14
+        canvas.text(x + 8, y + 19, figure, "big" if fits else "strong", room=each - 14)
         canvas.text(x + 8, y + 34, what, "small", room=each - 14)
     for x, j in ((EDGE, c.left), (EDGE + HALF + GAP, c.right)):
         said = sender_line(j)

@@ -57,8 +57,9 @@ class Stepper:
         return f"<pre>{chr(10).join(rows)}</pre>"
 
     def _lines(self) -> list[tuple[int, str]]:
-        """The C text by line number: around what ran if the text is known, else only the lines that ran."""
-        ran = {s.line.line: s.line.text for s in self.states if s.line is not None}
+        """The C text by line number: around what ran or faulted if the text is known, else only those lines."""
+        lines = [s.line for s in self.states] + [self.fault and self.fault.source]
+        ran = {line.line: line.text for line in lines if line is not None}
         if not self.source or not ran:
             return sorted(ran.items())
         text = self.source.splitlines()

@@ -46,6 +46,7 @@ class VerdictKnob(Live):
         super().__init__(send)
         self.map, self.key, self.label = _map_of(target, map), key, label
         self._widget = None
+        self._sent = self.value  # what the result on show was sent with: a cell may have written the map since
         self.attempt(lambda: None)
 
     @property
@@ -64,8 +65,9 @@ class VerdictKnob(Live):
 
     def set(self, code: int) -> None:
         """Write a verdict into the map, send, and show what happened."""
-        if int(code) != self.value or self.result is None:
+        if not self.value == self._sent == int(code) or self.result is None:
             self.attempt(partial(self._write, int(code)))
+            self._sent = int(code)
 
     def _write(self, code: int) -> None:
         spec = getattr(self.map, "spec", None)

@@ -252,6 +252,11 @@ def test_themes_have_the_same_roles():
     assert LIGHT.keys() == DARK.keys()
 
 
+def test_figures_of_a_comparison_are_never_cut_short():
+    texts = [t.text for t in tree(draw.comparison(compare(lab(), lab("netkit")))).iter() if " | " in (t.text or "")]
+    assert "2 + 1 | 2 + 1" in texts and not [text for text in texts if "…" in text]
+
+
 def test_common_steps_of_a_comparison_stand_side_by_side():
     c = compare(samples.veth(), samples.netkit(("drop_dns", 2)))
     root = tree(draw.comparison(c))

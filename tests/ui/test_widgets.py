@@ -37,6 +37,13 @@ def test_setting_the_knob_from_a_cell_moves_the_widget(knob):
     assert knob.widget().value == 2 and knob.result.code == 2
 
 
+def test_knob_turned_to_what_a_cell_wrote_sends_again(knob):
+    assert knob.widget().value == 0 and knob.result.code == 0
+    knob.map[0] = nk.Verdict.DROP
+    knob.widget().value = 2
+    assert knob.result.code == 2
+
+
 def test_knob_labels_every_choice_with_letter_and_word(knob):
     labels = [label for label, _ in knob.widget().options]
     assert labels == ["N NEXT (-1)", "P PASS (0)", "D DROP (2)", "R REDIRECT (7)", "? unknown 3"]
@@ -214,6 +221,16 @@ def test_stepper_shows_where_a_fault_stopped_the_run():
     text = '#include "netkit_edu.h"\nSEC("tc") int f(struct __sk_buff *skb) { return *(int *)(long)skb->mark; }\n'
     s = nk.stepper(nk.compile(text)["f"], samples.UDP)
     assert s.fault is not None and "stopped by a fault" in s.words() and 'role="alert"' in s.html()
+
+
+def test_stepper_shows_the_line_that_faulted_though_it_never_ran():
+    text = (
+        '#include "netkit_edu.h"\nSEC("tc") int f(struct __sk_buff *skb)\n{\n\tint *p = (int *)(long)skb->mark;\n\n\n\n'
+        "\treturn *p;\n}\n"
+    )
+    s = nk.stepper(nk.compile(text)["f"], samples.UDP)
+    assert s.fault.source.text.strip() == "return *p;"
+    assert "return *p;" in s.frame().partition('role="alert"')[0]
 
 
 def test_stepper_takes_a_program_only_with_a_packet():
