@@ -15,11 +15,12 @@ from netkit_edu.engine.skb import SkBuff
 from netkit_edu.journey import HopKind
 from netkit_edu.sim.cpu import Cpu, local_bh_disable, local_bh_enable, napi_complete, napi_schedule
 from netkit_edu.sim.netfilter import nf_hook_egress, nf_hook_ingress
-from netkit_edu.sim.skbuff import kfree_skb_reason
-from netkit_edu.uapi import IFF_UP, NetXmit
+from netkit_edu.sim.skbuff import eth_type_trans, kfree_skb_reason, skb_scrub_packet
+from netkit_edu.uapi import ETH_HLEN, IFF_UP, NetXmit
 
 NET_RX_SUCCESS, NET_RX_DROP = 0, 1
 XMIT_RECURSION_LIMIT = 8
+VLAN_HLEN = 4  # bytes that a VLAN tag may add
 _DRIVER, _QUEUE = HopKind.DRIVER, HopKind.QUEUE
 _CN = NetXmit.CN
 
@@ -206,6 +207,43 @@ def process_backlog(cpu: Cpu, quota: int) -> int:
             napi_complete(cpu.backlog)
             return work
         cpu.process_queue, cpu.input_pkt_queue = cpu.input_pkt_queue, queue
+
+
+# from one device to another ------------------------------------------------------------------------------------------
+
+
+def __dev_forward_skb(dev, skb: SkBuff) -> int:
+    """Check and change over; the trace shows both of the kernel's functions."""
+    skb.trace.hop("__dev_forward_skb", skb.dev)
+    return __dev_forward_skb2(dev, skb)
+
+
+def __dev_forward_skb2(dev, skb: SkBuff, check_mtu: bool = True) -> int:
+    """Refuse what the receiver could not take; scrub; read the Ethernet header anew.
+
+    Without ``check_mtu``, a receiver that is up takes a frame of any length.
+    """
+    skb.trace.hop("__dev_forward_skb2", skb.dev)
+    if not (is_skb_forwardable(dev, skb) if check_mtu else dev.flags & IFF_UP):
+        dev_core_stats_rx_dropped_inc(skb, dev)
+        kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "longer than the receiver's MTU" if dev.up else "receiver is down")
+        return NET_RX_DROP
+    skb_scrub_packet(skb, dev.net is not skb.dev.net)
+    skb.priority = 0
+    skb.protocol = eth_type_trans(skb, dev)
+    return NET_RX_SUCCESS
+
+
+def is_skb_forwardable(dev, skb: SkBuff) -> bool:
+    """True if ``dev`` is up and the frame fits its MTU (a GSO packet always does)."""
+    return bool(dev.flags & IFF_UP) and (len(skb) <= dev.mtu + ETH_HLEN + VLAN_HLEN or bool(skb.gso_size))
+
+
+def dev_forward_skb_nomtu(dev, skb: SkBuff) -> int:
+    """Make the packet one that ``dev`` received, however long it is, and queue it there; no counter says so."""
+    skb.trace.hop("dev_forward_skb_nomtu", skb.dev)
+    rc = __dev_forward_skb2(dev, skb, check_mtu=False)
+    return rc if rc != NET_RX_SUCCESS else netif_rx_internal(skb)
 
 
 # receive ------------------------------------------------------------------------------------------------------------

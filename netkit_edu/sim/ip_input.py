@@ -78,6 +78,9 @@ def ip_rcv_finish_core(skb: SkBuff, iph: Iphdr) -> bool:
         if refused:
             kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, refused)
             return False
+    elif skb.dst.type is RTN_UNICAST:  # dst_discard()
+        kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "the loopback brought back what was routed elsewhere")
+        return False
     return True
 
 

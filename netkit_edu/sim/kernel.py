@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 
 from netkit_edu.backend import SendRequest
-from netkit_edu.engine.world import World
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import FateKind
 from netkit_edu.sim import ip_input  # noqa: F401  registers IP with the core
@@ -24,6 +23,7 @@ from netkit_edu.sim.raw import packet_snd, raw_sendmsg
 from netkit_edu.sim.sock import Sock
 from netkit_edu.sim.trace import Trace
 from netkit_edu.sim.udp import udp_sendmsg
+from netkit_edu.sim.world import KernelWorld
 from netkit_edu.uapi import Context, errno_name
 
 SENDMSG = {"udp": udp_sendmsg, "icmp": ping_v4_sendmsg, "raw": raw_sendmsg, "packet": packet_snd}
@@ -37,7 +37,7 @@ class Kernel:
         self.netdev_max_backlog = backlog
         self.namespaces: dict[int, Netns] = {}
         self.interrupts: deque = deque()
-        self.world = World()
+        self.world = KernelWorld()
         self._last_ns = 0
         self._last_mac = 0
 

@@ -41,7 +41,7 @@ class NetDeviceOps:
 
     ``ndo_start_xmit(skb, dev)`` returns a `NetXmit`; ``ndo_open(dev)`` and ``ndo_stop(dev)`` run when the device goes
     up and down; ``ndo_set_mac_address(dev, address)`` changes the address or raises; ``ndo_uninit(dev)`` runs when it
-    is deleted.
+    is deleted; ``ndo_get_peer_dev(dev)`` returns the other end, for bpf_redirect_peer.
     """
 
     ndo_start_xmit: Callable[[SkBuff, NetDevice], int]
@@ -49,6 +49,7 @@ class NetDeviceOps:
     ndo_stop: Callable[[NetDevice], None] | None = None
     ndo_set_mac_address: Callable[[NetDevice, bytes], None] | None = None
     ndo_uninit: Callable[[NetDevice], None] | None = None
+    ndo_get_peer_dev: Callable[[NetDevice], NetDevice | None] | None = None
 
 
 class NetDevice:

@@ -171,12 +171,18 @@ def netkit_uninit(dev: NetDevice) -> None:
     release_all(dev.priv.active)
 
 
+def netkit_peer_dev(dev: NetDevice) -> NetDevice | None:
+    """Return the other end."""
+    return dev.priv.peer
+
+
 NETKIT_OPS = NetDeviceOps(
     ndo_start_xmit=netkit_xmit,
     ndo_open=netkit_open,
     ndo_stop=netkit_close,
     ndo_set_mac_address=netkit_set_macaddr,
     ndo_uninit=netkit_uninit,
+    ndo_get_peer_dev=netkit_peer_dev,
 )
 
 

@@ -27,6 +27,13 @@ def alloc_skb(trace, packet: bytes, *, protocol: int = 0) -> SkBuff:
     return skb
 
 
+def skb_clone(skb: SkBuff) -> SkBuff:
+    """Return a copy, which belongs to no socket."""
+    clone = skb.clone()
+    clone.sk = None
+    return clone
+
+
 def skb_orphan(skb: SkBuff, where) -> None:
     """Cut the packet loose from its socket: the socket's send buffer has room again, whatever becomes of the packet."""
     if skb.sk is not None:

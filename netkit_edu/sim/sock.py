@@ -72,7 +72,8 @@ def deliver(skb, function: str, what: str, iph: Iphdr, *, sport: int = 0, dport:
     dev = skb.dev
     trace = skb.trace
     trace.hop(function, dev, HopKind.DELIVER, what)
-    trace.arrived = packet_bytes(skb)
+    if trace.fate is None or not trace.fate.delivered:  # of several copies, the first
+        trace.arrived = packet_bytes(skb)
     trace.end(FateKind.DELIVERED, dev)
     if payload is not None:
         dev.net.received.append(Received(ntoa(iph.saddr), sport, ntoa(iph.daddr), dport, payload))

@@ -1,6 +1,6 @@
 """veth: a pair of devices; what one transmits, the other receives.
 
-Mirrors drivers/net/veth.c and the forwarding helpers of net/core/dev.c, Linux 6.12, without NAPI and XDP.
+Mirrors drivers/net/veth.c, Linux 6.12, without NAPI and XDP.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from netkit_edu.sim.rtnetlink import (
     unregister_netdevice,
     validate_address,
 )
-from netkit_edu.sim.skbuff import eth_type_trans, kfree_skb_reason, skb_scrub_packet
-from netkit_edu.uapi import ETH_HLEN, IFF_UP, NetXmit
-
-VLAN_HLEN = 4  # bytes that a VLAN tag may add
+from netkit_edu.sim.skbuff import kfree_skb_reason
+from netkit_edu.uapi import ETH_HLEN, NetXmit
 
 
 class VethPriv:
@@ -47,32 +45,8 @@ def veth_xmit(skb: SkBuff, dev: NetDevice) -> int:
 
 def veth_forward_skb(dev: NetDevice, skb: SkBuff) -> int:
     """Make the packet one that ``dev`` received, and queue it there."""
-    rc = __dev_forward_skb(dev, skb)
+    rc = core.__dev_forward_skb(dev, skb)
     return rc if rc != core.NET_RX_SUCCESS else core.__netif_rx(skb)
-
-
-def __dev_forward_skb(dev: NetDevice, skb: SkBuff) -> int:
-    """Check and change over; the trace shows both of the kernel's functions."""
-    skb.trace.hop("__dev_forward_skb", skb.dev)
-    return __dev_forward_skb2(dev, skb)
-
-
-def __dev_forward_skb2(dev: NetDevice, skb: SkBuff) -> int:
-    """Refuse what the receiver could not take; scrub; read the Ethernet header anew."""
-    skb.trace.hop("__dev_forward_skb2", skb.dev)
-    if not is_skb_forwardable(dev, skb):
-        core.dev_core_stats_rx_dropped_inc(skb, dev)
-        kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "longer than the receiver's MTU" if dev.up else "receiver is down")
-        return core.NET_RX_DROP
-    skb_scrub_packet(skb, dev.net is not skb.dev.net)
-    skb.priority = 0
-    skb.protocol = eth_type_trans(skb, dev)
-    return core.NET_RX_SUCCESS
-
-
-def is_skb_forwardable(dev: NetDevice, skb: SkBuff) -> bool:
-    """True if ``dev`` is up and the frame fits its MTU (a GSO packet always does)."""
-    return bool(dev.flags & IFF_UP) and (len(skb) <= dev.mtu + ETH_HLEN + VLAN_HLEN or bool(skb.gso_size))
 
 
 def veth_open(dev: NetDevice) -> None:
@@ -92,8 +66,17 @@ def veth_close(dev: NetDevice) -> None:
         core.netif_carrier_off(dev.priv.peer)
 
 
+def veth_peer_dev(dev: NetDevice) -> NetDevice | None:
+    """Return the other end."""
+    return dev.priv.peer
+
+
 VETH_OPS = NetDeviceOps(
-    ndo_start_xmit=veth_xmit, ndo_open=veth_open, ndo_stop=veth_close, ndo_set_mac_address=eth_mac_addr
+    ndo_start_xmit=veth_xmit,
+    ndo_open=veth_open,
+    ndo_stop=veth_close,
+    ndo_set_mac_address=eth_mac_addr,
+    ndo_get_peer_dev=veth_peer_dev,
 )
 
 

@@ -7,9 +7,10 @@ from functools import cache
 
 import pytest
 
-from netkit_edu.uapi import Context
+from netkit_edu.journey import FateKind
+from netkit_edu.uapi import BPF_NETKIT_PEER, BPF_TCX_INGRESS, Context
 from tests.requires import SHARED_DATA, required
-from tests.sim.topologies import BEYOND, POD_IP, machine
+from tests.sim.topologies import BEYOND, POD_IP, machine, redirecting
 
 RECORDING = SHARED_DATA / "ftrace-paths.txt"
 ROW = re.compile(r"\s*(?P<task>\S+)-\d+\s+\[\d+\]\s+(?P<flags>\S+)\s+(?P<function>\w+)")
@@ -36,6 +37,14 @@ def traced() -> frozenset[str]:
     return frozenset(re.findall(r"\s(\w+)(?:\.\w+)* <-", RECORDING.read_text()))
 
 
+@pytest.fixture
+def recorded():
+    """``recorded(title)`` is one path of the recording."""
+    if not RECORDING.is_file():
+        (pytest.fail if "vectors" in required() else pytest.skip)(f"no recording at {RECORDING}")
+    return lambda title: recording()[title]
+
+
 @pytest.mark.vectors
 @pytest.mark.parametrize(
     ("title", "kind", "sender", "dst", "warm"),
@@ -46,15 +55,57 @@ def traced() -> frozenset[str]:
         ("netkit, no prog, plain routing", "netkit", "pod", BEYOND, True),
     ],
 )
-def test_the_hops_are_those_that_linux_recorded(title, kind, sender, dst, warm):
-    if not RECORDING.is_file():
-        (pytest.fail if "vectors" in required() else pytest.skip)(f"no recording at {RECORDING}")
+def test_the_hops_are_those_that_linux_recorded(title, kind, sender, dst, warm, recorded):
     m = machine(kind)
     ns = getattr(m, sender)
     if warm:  # the first packet to a neighbour takes the slow way, and the recordings but one start later
         m.send(ns, dst)
     journey = m.send(ns, dst)
-    assert journey.functions(traced()) == recording()[title]
+    assert journey.functions(traced()) == recorded(title)
+
+
+@pytest.mark.vectors
+@pytest.mark.parametrize(
+    ("title", "kind", "hook", "call"),
+    [
+        ("netkit PEER prog redirect -> dummy0", "netkit", BPF_NETKIT_PEER, "redirect"),
+        ("netkit PEER prog redirect_neigh -> dummy0", "netkit", BPF_NETKIT_PEER, "redirect_neigh"),
+        ("veth + tcx ingress redirect", "veth", BPF_TCX_INGRESS, "redirect"),
+        ("veth + tcx ingress redirect_neigh", "veth", BPF_TCX_INGRESS, "redirect_neigh"),
+    ],
+)
+def test_the_way_out_past_the_hosts_stack_is_as_linux_recorded_it(title, kind, hook, call, recorded):
+    m = machine(kind)
+    m.sim.prog_attach(m.host, m.primary, hook, redirecting(m.sim, call, m.nic))
+    m.send(m.pod, BEYOND)
+    journey = m.send(m.pod, BEYOND)
+    assert journey.fate.kind is FateKind.TRANSMITTED
+    assert journey.functions(traced()) == recorded(title)
+
+
+@pytest.mark.vectors
+@pytest.mark.parametrize(
+    ("title", "call", "delivered"),
+    [
+        ("veth rx -> tcx redirect_peer(kh) -> netkit container", "redirect_peer", True),
+        ("veth rx -> tcx redirect(kh,0) -> netkit container", "redirect", False),  # a veth's MAC: OTHERHOST
+    ],
+)
+def test_the_way_into_a_container_past_the_hosts_stack_is_as_linux_recorded_it(title, call, delivered, recorded):
+    m = machine("veth")
+    box = m.sim.netns_add("box")
+    kh = m.sim.link_add(m.host, "netkit", "kh", peer_ns=box, peer={"name": "kc"})
+    kc = m.sim.link_get(m.host, kh).peer
+    for ns, ifindex, address in ((m.host, kh, "10.0.2.1"), (box, kc, "10.0.2.2")):
+        m.sim.link_set(ns, ifindex, up=True)
+        m.sim.addr_add(ns, ifindex, f"{address}/24")
+    m.sim.route_add(box, "default", via="10.0.2.1")
+    m.sim.listen(box, udp=9)
+    m.sim.prog_attach(m.host, m.primary, BPF_TCX_INGRESS, redirecting(m.sim, call, kh))
+    m.send(m.pod, "10.0.2.2")
+    journey = m.send(m.pod, "10.0.2.2")
+    assert journey.fate.delivered == delivered and journey.fate.node == "box"
+    assert journey.functions(traced()) == recorded(title)
 
 
 def test_only_the_first_packet_to_a_neighbour_takes_the_slow_way():

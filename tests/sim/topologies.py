@@ -7,6 +7,7 @@ import struct
 from typing import NamedTuple
 
 from netkit_edu.backend import SendRequest
+from netkit_edu.program.isa import assemble
 from netkit_edu.program.object import Insn, ProgramCode
 from netkit_edu.sim.backend import SimBackend
 from netkit_edu.uapi import Context
@@ -85,6 +86,20 @@ def returning(sim: SimBackend, code: int, name: str = "prog") -> int:
     """Load a program of two instructions that returns ``code``; return its id."""
     insns = (Insn(0xB7, 0, 0, 0, code), Insn(0x95, 0, 0, 0, 0))
     return sim.prog_load(ProgramCode(name, "tc", insns), {})
+
+
+CALLS = {  # what a program does that asks for a redirect, and returns what the helper says
+    "redirect": "r1 = {}\nr2 = {}\ncall bpf_redirect#23\nexit",
+    "redirect_peer": "r1 = {}\nr2 = {}\ncall bpf_redirect_peer#155\nexit",
+    "redirect_neigh": "r1 = {}\nr4 = {}\nr2 = 0\nr3 = 0\ncall bpf_redirect_neigh#152\nexit",
+    "clone_redirect": "r2 = {}\nr3 = {}\ncall bpf_clone_redirect#13\nr0 = 0\nexit",
+}
+
+
+def redirecting(sim: SimBackend, call: str, ifindex: int, flags: int = 0) -> int:
+    """Load a program that makes one of `CALLS`; return its id."""
+    insns = assemble(CALLS[call].format(ifindex, flags))
+    return sim.prog_load(ProgramCode(call, "tc", insns), {})
 
 
 def faulting(sim: SimBackend) -> int:
