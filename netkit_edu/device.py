@@ -11,6 +11,7 @@ import enum
 from netkit_edu.arguments import choice, mac_address, whole_number
 from netkit_edu.attachment import Attachment
 from netkit_edu.backend import Chain, LinkInfo, LinkStats
+from netkit_edu.capture import Capture
 from netkit_edu.errors import NetkitEduError, UsageError
 from netkit_edu.programs import Program
 from netkit_edu.uapi import (
@@ -151,6 +152,10 @@ class Device:
             mac_address(mac)
         self._calls.link_set(self.node.ns, self.ifindex, mtu=mtu, mac=mac)
         return self
+
+    def capture(self) -> Capture:
+        """Listen on it as tcpdump does: ``with dev.capture() as seen: ...``, then ``seen.frames``."""
+        return Capture(self)
 
     def addr(self, address: str) -> Device:
         """Give it an IPv4 address with prefix length, for example "10.0.9.2/24"; return it."""

@@ -31,6 +31,7 @@ FLOORS = (
     "programs",
     "loaded",
     "attachment",
+    "capture",
     "device",
     "sys",
     "node",
