@@ -90,6 +90,7 @@ def test_an_attach_that_cannot_be_is_refused_and_changes_nothing(there, args, ex
 
 
 def test_the_revision_guards_and_is_not_reset():
+    assert errno(Mprog().detach, expected_revision=9) == "ESTALE"  # before the list is seen to be empty
     m = filled(0)
     m.detach(P[0], expected_revision=2)
     assert m.query().revision == 1 and m.revision == 3

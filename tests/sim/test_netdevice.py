@@ -13,7 +13,7 @@ from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps
 from netkit_edu.sim.rtnetlink import register_netdevice
 from netkit_edu.sim.skbuff import alloc_skb, eth_type_trans, skb_orphan
 from netkit_edu.sim.trace import Trace
-from netkit_edu.uapi import NetXmit
+from netkit_edu.uapi import IF_OPER_DOWN, IFF_LOWER_UP, IFF_RUNNING, IFF_UP, NetXmit
 from tests.sim.topologies import HOST_IP, POD_IP, at_rest, echo, machine, udp
 
 
@@ -228,3 +228,19 @@ def test_what_is_sent_through_a_device_that_is_down_meets_the_noop_qdisc():
     skb.dev = dev
     assert core.__dev_queue_xmit(skb) == NetXmit.CN
     assert dev.stats["tx_dropped"] == 1 and dev.stats["tx_packets"] == 0
+
+
+def test_a_header_made_for_an_old_address_is_not_used_again():
+    m = machine("veth")
+    tap = m.sim.capture_start(m.pod, m.peer)
+    for mac in ("02:00:00:00:00:0a", "02:00:00:00:00:0b"):
+        m.sim.link_set(m.pod, m.peer, mac=mac)
+        m.send(m.pod, HOST_IP)
+    assert [frame[6:12].hex(":") for _, frame in m.sim.captured(tap)] == ["02:00:00:00:00:0a", "02:00:00:00:00:0b"]
+
+
+def test_a_device_that_is_down_runs_nowhere_even_with_a_carrier():
+    sim = SimBackend()
+    ns = sim.netns_add("x")
+    info = sim.link_get(ns, sim.link_add(ns, "dummy", "d"))
+    assert (info.carrier, info.flags & (IFF_UP | IFF_RUNNING | IFF_LOWER_UP), info.operstate) == (True, 0, IF_OPER_DOWN)

@@ -157,8 +157,11 @@ def test_a_packet_made_ipv6_by_its_bytes_alone_is_still_ipv4_to_the_stack():
     assert m.sim.captured(tap)[0].frame[12:14] == b"\x86\xdd"
 
 
-@pytest.mark.parametrize(("kind", "receiver"), [("netkit", {}), ("veth", {"rx_dropped": 1})])
-def test_a_driver_drops_what_the_other_end_cannot_take(kind, receiver):
+@pytest.mark.parametrize(
+    ("kind", "receiver", "words"),
+    [("netkit", {}, "the other end is not up"), ("veth", {"rx_dropped": 1}, "receiver is down")],
+)
+def test_a_driver_drops_what_the_other_end_cannot_take(kind, receiver, words):
     """The other end down behind the qdisc's back; veth counts it on the receiver too."""
     d = Driver(kind)
     d.peer.flags &= ~IFF_UP
@@ -167,7 +170,7 @@ def test_a_driver_drops_what_the_other_end_cannot_take(kind, receiver):
     skb = d.skb()
     assert d.xmit(skb) == NetXmit.DROP
     assert d.moved() == [{"tx_dropped": 1}, receiver] and d.queued() == [] and d.seen == []
-    assert skb.trace.fate.kind == "dropped"
+    assert (skb.trace.fate.kind, skb.trace.fate.reason) == ("dropped", words)
 
 
 @pytest.mark.parametrize("kind", ["netkit", "veth"])
