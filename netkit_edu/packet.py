@@ -236,13 +236,20 @@ def checksum(data: bytes) -> int:
     Raises:
         PacketError: no bytes.
     """
-    data = _as_bytes(data, "a checksum is taken over")
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return ~ones_complement_sum(_as_bytes(data, "a checksum is taken over")) & 0xFFFF
+
+
+def ones_complement_sum(data: bytes, start: int = 0) -> int:
+    """Return the ones' complement sum of all 16-bit words of ``data`` (padded to whole ones) and ``start``, in 16 bits.
+
+    2**16 is 1 modulo 65535, so the sum is the whole packet read as one number, modulo 65535; only "all bits zero" has
+    to be told from "a multiple of 65535".
+    """
+    number = int.from_bytes(data, "big")
+    if len(data) & 1:
+        number <<= 8
+    number += start
+    return (number - 1) % 0xFFFF + 1 if number else 0
 
 
 def _as_bytes(value, what: str) -> bytes:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import struct
 
 from netkit_edu.errors import KernelError
-from netkit_edu.sim.checksum import csum_fold, ip_compute_csum
-from netkit_edu.sim.inet import IP_OFFSET, IPHDR_LEN, Iphdr, build_ip, ip_hdr
+from netkit_edu.sim.inet import IP_OFFSET, IPHDR_LEN, Iphdr, build_ip, ip_compute_csum, ip_hdr
 from netkit_edu.sim.ip_output import ip_send_skb
 from netkit_edu.sim.route import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import HOST, alloc_skb, kfree_skb_reason
@@ -77,7 +76,7 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
     dev = skb.dev
     skb.trace.hop("icmp_rcv", dev)
     message = skb.buf[skb.data :]
-    if csum_fold(message) != 0xFFFF:
+    if ip_compute_csum(message):
         return kfree_skb_reason(skb, "ICMP_CSUM", dev)
     if len(message) < ICMPHDR_LEN:
         return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "shorter than an ICMP header")

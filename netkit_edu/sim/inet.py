@@ -1,4 +1,4 @@
-"""IPv4 on the wire: addresses as numbers, the header as a record, both ways.
+"""IPv4 on the wire: addresses as numbers, checksums, the header as a record, both ways.
 
 Formats: RFC 791. Numbers are in host order here and in network order in the bytes.
 """
@@ -9,7 +9,7 @@ import struct
 from typing import NamedTuple
 
 from netkit_edu.errors import UsageError
-from netkit_edu.sim.checksum import ip_compute_csum
+from netkit_edu.packet import ones_complement_sum
 
 IPHDR_LEN = 20  # bytes, without options
 IP_DF, IP_MF, IP_OFFSET = 0x4000, 0x2000, 0x1FFF  # in frag_off; the offset counts units of 8 bytes
@@ -36,6 +36,16 @@ class Iphdr(NamedTuple):
     def is_fragment(self) -> bool:
         """True for a part of a larger packet (ip_is_fragment)."""
         return bool(self.frag_off & (IP_MF | IP_OFFSET))
+
+
+def ip_compute_csum(data: bytes, start: int = 0) -> int:
+    """Return the checksum field for ``data`` in which that field is zero; for intact data with its field, 0."""
+    return ~ones_complement_sum(data, start) & 0xFFFF
+
+
+def pseudo_header(saddr: int, daddr: int, protocol: int, length: int) -> int:
+    """Return the sum of the IPv4 pseudo-header (csum_tcpudp_nofold); ``length`` in bytes, transport header included."""
+    return (saddr >> 16) + (saddr & 0xFFFF) + (daddr >> 16) + (daddr & 0xFFFF) + protocol + length
 
 
 def ip_hdr(buf, offset: int) -> Iphdr:

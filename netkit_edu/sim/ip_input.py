@@ -6,7 +6,6 @@ Mirrors net/ipv4/ip_input.c and ip_forward.c, Linux 6.12.
 from __future__ import annotations
 
 from netkit_edu.engine.skb import SkBuff
-from netkit_edu.sim.checksum import csum_fold
 from netkit_edu.sim.dev import PTYPES
 from netkit_edu.sim.icmp import (
     ICMP_DEST_UNREACH,
@@ -18,7 +17,7 @@ from netkit_edu.sim.icmp import (
     icmp_rcv,
     icmp_send,
 )
-from netkit_edu.sim.inet import IP_DF, IPHDR_LEN, Iphdr, ip_decrease_ttl, ip_hdr
+from netkit_edu.sim.inet import IP_DF, IPHDR_LEN, Iphdr, ip_compute_csum, ip_decrease_ttl, ip_hdr
 from netkit_edu.sim.ip_fragment import ip_defrag
 from netkit_edu.sim.ip_output import ip_output
 from netkit_edu.sim.netfilter import FORWARD, LOCAL_IN, PREROUTING, nf_hook
@@ -51,7 +50,7 @@ def ip_rcv_core(skb: SkBuff) -> Iphdr | None:
     iph = ip_hdr(buf, start)
     if iph.version != 4 or iph.ihl < IPHDR_LEN or iph.ihl > length:
         return kfree_skb_reason(skb, "IP_INHDR", dev)
-    if csum_fold(buf[start : start + iph.ihl]) != 0xFFFF:
+    if ip_compute_csum(buf[start : start + iph.ihl]):
         return kfree_skb_reason(skb, "IP_CSUM", dev)
     if length < iph.tot_len:
         return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.journey import FateKind, HopKind
-from netkit_edu.sim.checksum import ip_compute_csum
+from netkit_edu.sim.inet import ip_compute_csum
 from netkit_edu.uapi import ETH_HLEN, PacketType
 
 CHECKSUM_NONE = 0  # the bytes carry a whole checksum, or none is needed

@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 
 from netkit_edu.errors import KernelError
-from netkit_edu.sim.checksum import csum_fold, ip_compute_csum, pseudo_header
 from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, icmp_send
-from netkit_edu.sim.inet import Iphdr
+from netkit_edu.sim.inet import Iphdr, ip_compute_csum, pseudo_header
 from netkit_edu.sim.ip_output import ip_send_skb
 from netkit_edu.sim.route import RTN_BROADCAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import CHECKSUM_PARTIAL, kfree_skb_reason
@@ -52,7 +51,7 @@ def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
     pseudo = pseudo_header(saddr, daddr, IPPROTO_UDP, ulen)
     if len(skb) <= skb.dst.dev.mtu:
         skb.ip_summed, skb.csum_start, skb.csum_offset = CHECKSUM_PARTIAL, start, 6
-        buf[start + 6 : start + 8] = csum_fold(b"", pseudo).to_bytes(2, "big")
+        buf[start + 6 : start + 8] = (~ip_compute_csum(b"", pseudo) & 0xFFFF).to_bytes(2, "big")
     else:
         buf[start + 6 : start + 8] = b"\0\0"
         buf[start + 6 : start + 8] = (ip_compute_csum(buf[start:], pseudo) or 0xFFFF).to_bytes(2, "big")
@@ -100,4 +99,4 @@ def udp_checksum_ok(skb, iph: Iphdr) -> bool:
     if skb.ip_summed == CHECKSUM_PARTIAL or not (skb.buf[start + 6] or skb.buf[start + 7]):
         return True
     data = skb.buf[start:]
-    return csum_fold(data, pseudo_header(iph.saddr, iph.daddr, IPPROTO_UDP, len(data))) == 0xFFFF
+    return not ip_compute_csum(data, pseudo_header(iph.saddr, iph.daddr, IPPROTO_UDP, len(data)))

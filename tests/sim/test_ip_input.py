@@ -64,6 +64,9 @@ def test_what_a_link_put_behind_the_packet_is_cut_off(m):
     journey = arrive(m, packet() + b"padding")
     assert journey.arrived == packet()
     assert m.sim.received(m.host)[-1].payload == b"x" * 100
+    tap = m.sim.capture_start(m.host, m.nic)
+    assert arrive(m, packet(BEYOND) + b"padding").fate.kind == "transmitted"
+    assert len(m.sim.captured(tap)[0].frame) == 14 + 128
 
 
 def test_a_protocol_that_is_not_there_is_answered(m):
