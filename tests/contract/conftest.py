@@ -67,6 +67,17 @@ SEC("tc") int set_marks(struct __sk_buff *skb)
     return NETKIT_NEXT;
 }
 
+/* the bytes of the header say IPv6, the packet's metadata still IPv4 */
+SEC("tc") int relabel(struct __sk_buff *skb)
+{
+    __u16 *ethertype = (void *)(long)skb->data + 12;
+
+    if ((void *)(ethertype + 1) > (void *)(long)skb->data_end)
+        return NETKIT_DROP;
+    *ethertype = bpf_htons(0x86dd);
+    return NETKIT_NEXT;
+}
+
 SEC("tc") int drop(struct __sk_buff *skb) { return NETKIT_DROP; }
 SEC("tc") int next(struct __sk_buff *skb) { return NETKIT_NEXT; }
 SEC("tc") int pass(struct __sk_buff *skb) { return NETKIT_PASS; }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import netkit_edu as nk
-from tests.contract.conftest import PAYLOAD, PORT, SKB_LEN
+from tests.contract.conftest import PAYLOAD, PORT, SKB_LEN, got, sent
 
 MARK, PRIORITY = 0x77, 5
 
@@ -99,3 +99,14 @@ def test_the_packet_type_follows_the_frames_destination(lab, con, hst, programs,
     att = con.pair.attach(programs["record"], at="primary")
     lab.host.send(nk.Ether(dst=to, src="02:00:00:00:00:09") / nk.IP(dst=con.ip) / nk.UDP(dport=PORT), dev=hst)
     assert seen_by(att)["pkt_type"] == kind
+
+
+def test_the_protocol_stays_what_the_stack_said_whatever_a_program_writes_into_the_header(way, programs, moved):
+    """G13"""
+    way.pair.attach(programs["relabel"], at=way.at)
+    att = way.pair.attach(programs["record"], at=way.at)
+    count = moved(way.tx, way.rx)
+    journey = way.send()
+    assert journey.fate.delivered and way.rx.node.received[-1].payload == PAYLOAD
+    assert (seen_by(att)["protocol"], seen_by(att)["header"][12:]) == (0x0800, b"\x86\xdd")
+    assert count() == [sent(), got()]

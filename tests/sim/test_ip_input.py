@@ -227,6 +227,7 @@ def test_the_first_fragment_that_is_dropped_is_the_last_that_is_sent(m):
 def test_a_packet_that_just_fits_is_not_cut(m, payload, packets):
     journey = m.send(m.pod, "", packet=udp(HOST_IP, bytes(payload)))
     assert journey.counters["pod/eth0"]["tx_packets"] == packets
+    assert ("ip_do_fragment" in [hop.function for hop in journey.hops]) == (packets > 1)
     assert len(m.sim.received(m.host)[-1].payload) == payload
 
 
