@@ -21,10 +21,10 @@ from netkit_edu.sim.inet import IP_DF, IPHDR_LEN, Iphdr, ip_compute_csum, ip_dec
 from netkit_edu.sim.ip_fragment import ip_defrag
 from netkit_edu.sim.ip_output import ip_output
 from netkit_edu.sim.netfilter import FORWARD, LOCAL_IN, PREROUTING, nf_hook
-from netkit_edu.sim.route import RTN_UNICAST, RTN_UNREACHABLE, ip_route_input_noref
+from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, RTN_UNREACHABLE, Rt, ip_route_input_noref
 from netkit_edu.sim.skbuff import HOST, OTHERHOST, kfree_skb_reason, skb_orphan
 from netkit_edu.sim.udp import udp_rcv
-from netkit_edu.uapi import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+from netkit_edu.uapi import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 
 _PRIORITY_OF_TOS = (0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4)  # ip_tos2prio[]
 
@@ -77,10 +77,22 @@ def ip_rcv_finish_core(skb: SkBuff, iph: Iphdr) -> bool:
         if refused:
             kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, refused)
             return False
-    elif skb.dst.type is RTN_UNICAST:  # dst_discard()
-        kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "the loopback brought back what was routed elsewhere")
-        return False
+    elif skb.dst.type is RTN_UNICAST:
+        return ip_output_route_input(skb)
     return True
+
+
+def ip_output_route_input(skb: SkBuff) -> bool:
+    """The loopback brought back a packet routed elsewhere: what was sent through the loopback is for us (RTCF_LOCAL).
+
+    That is the function which a route for packets that leave has for those that come in, set by rt_dst_alloc.
+    """
+    dev = skb.dst.dev
+    if dev.flags & IFF_LOOPBACK:
+        skb.dst = Rt(dev, RTN_LOCAL)
+        return True
+    kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "came back by the loopback though its route leads elsewhere")
+    return False
 
 
 def dst_input(skb: SkBuff, iph: Iphdr) -> None:
