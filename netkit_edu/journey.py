@@ -114,6 +114,7 @@ class Journey:
         arrived: the bytes at the end of the path, from the IP header; b"" unless delivered.
         backend: who made it, for example "sim" or "Linux 6.12.117".
         label: what the sender calls it, for titles.
+        requests: journeys of the packets that had to be sent first, ARP requests, in order; each has its own replies.
     """
 
     packet: bytes
@@ -125,6 +126,7 @@ class Journey:
     arrived: bytes = b""
     backend: str = "sim"
     label: str = ""
+    requests: tuple[Journey, ...] = ()
 
     def __repr__(self) -> str:
         asked = f", sender told {self.sender_error}" if self.sender_error else ""

@@ -9,7 +9,7 @@ netdevice.py       struct net_device and its table of functions; dummy, loopback
 veth.py netkit.py  drivers/net/veth.c, drivers/net/netkit.c
 mprog.py filter.py kernel/bpf/mprog.c, net/core/filter.c
 ip_*.py route.py   net/ipv4: ip_rcv, ip_forward, ip_output, fragments, routes
-neighbour.py       net/core/neighbour.c
+neighbour.py       net/core/neighbour.c; arp.py net/ipv4/arp.c
 udp.py icmp.py     the endpoints; raw.py the raw and packet sockets; sock.py what all sockets share
 netfilter.py       the hook points
 rtnetlink.py       creating, naming and deleting devices; netns.py a namespace and its addresses
@@ -18,6 +18,6 @@ kernel.py          the machine that all this belongs to; backend.py its face
 =================  ===============================================================================================
 
 Limits: IPv4 without options; UDP and ICMP endpoints (TCP segments and IPv6 packets cross devices and programs, and end
-at the stack's door); no ARP, so neighbours are permanent or not needed; no GSO; no clock, so nothing times out while
-packets move and ICMP errors are not rate-limited; rp_filter off, and forwarding as the sysctl says.
+at the stack's door); no GSO; no clock, so nothing times out while packets move (what waits for ARP gives up when all
+else has come to rest) and ICMP errors are not rate-limited; rp_filter off, and forwarding as the sysctl says.
 """

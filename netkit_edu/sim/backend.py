@@ -280,15 +280,13 @@ def _dellink(dev: NetDevice) -> None:
 
 
 def _set_mac_address(dev: NetDevice, address: bytes) -> None:
-    """Change the address (dev_set_mac_address); headers made with the old one are forgotten."""
+    """Change the address (dev_set_mac_address); all neighbours are forgotten (neigh_changeaddr)."""
     if dev.netdev_ops.ndo_set_mac_address is None:
         raise KernelError("EOPNOTSUPP")
     if len(address) != 6:
         raise KernelError("EINVAL")
     dev.netdev_ops.ndo_set_mac_address(dev, address)
-    dev.neighbours = {ip: neigh for ip, neigh in dev.neighbours.items() if neigh.permanent}
-    for neigh in dev.neighbours.values():
-        neigh.hh = None
+    dev.neighbours.clear()
 
 
 def _operstate(dev: NetDevice) -> int:

@@ -301,11 +301,12 @@ def dev_open(dev) -> None:
 
 
 def dev_close(dev) -> None:
-    """Set a device down: its routes go, its own addresses stay."""
+    """Set a device down: its routes and neighbours go, permanent ones too; its own addresses stay."""
     if not dev.up:
         return
     dev.flags &= ~IFF_UP
     dev.qdisc = NOOP
+    dev.neighbours.clear()
     if dev.netdev_ops.ndo_stop is not None:
         dev.netdev_ops.ndo_stop(dev)
     dev.net.fib.device_down(dev)

@@ -24,7 +24,7 @@ from netkit_edu.sim.netfilter import FORWARD, LOCAL_IN, PREROUTING, nf_hook
 from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, RTN_UNREACHABLE, Rt, ip_route_input_noref
 from netkit_edu.sim.skbuff import HOST, OTHERHOST, kfree_skb_reason, skb_orphan
 from netkit_edu.sim.udp import udp_rcv
-from netkit_edu.uapi import ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 
 _PRIORITY_OF_TOS = (0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4)  # ip_tos2prio[]
 
@@ -187,11 +187,5 @@ def ipv6_rcv(skb: SkBuff) -> None:
     kfree_skb_reason(skb, "IPV6DISABLED", skb.dev)
 
 
-def arp_rcv(skb: SkBuff) -> None:
-    """ARP is not spoken here: neighbours are permanent or not needed."""
-    skb.trace.hop("arp_rcv", skb.dev)
-    kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "this stack speaks no ARP")
-
-
 INET_PROTOS = {IPPROTO_ICMP: icmp_rcv, IPPROTO_UDP: udp_rcv, IPPROTO_TCP: tcp_v4_rcv}
-PTYPES.update({ETH_P_IP: ip_rcv, ETH_P_IPV6: ipv6_rcv, ETH_P_ARP: arp_rcv})
+PTYPES.update({ETH_P_IP: ip_rcv, ETH_P_IPV6: ipv6_rcv})

@@ -12,11 +12,12 @@ from collections import deque
 from netkit_edu.backend import SendRequest
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import FateKind
-from netkit_edu.sim import ip_input  # noqa: F401  registers IP with the core
+from netkit_edu.sim import arp, ip_input  # noqa: F401  they register themselves with the core
 from netkit_edu.sim.cpu import Cpu, irq_exit, local_bh_disable, local_bh_enable
 from netkit_edu.sim.dev import process_backlog
 from netkit_edu.sim.icmp import ping_v4_sendmsg
 from netkit_edu.sim.ip_fragment import ip_expire
+from netkit_edu.sim.neighbour import RETRANS_TIME, neigh_timer_handler
 from netkit_edu.sim.netdevice import nic_interrupt
 from netkit_edu.sim.netns import Netns
 from netkit_edu.sim.raw import packet_snd, raw_sendmsg
@@ -37,6 +38,7 @@ class Kernel:
         self.netdev_max_backlog = backlog
         self.namespaces: dict[int, Netns] = {}
         self.interrupts: deque = deque()
+        self.neigh_timers: deque = deque()
         self.world = KernelWorld()
         self._last_ns = 0
         self._last_mac = 0
@@ -103,23 +105,40 @@ class Kernel:
         return trace
 
     def settle(self) -> None:
-        """Take the interrupts of the cards until none is left; what is incomplete then never will be."""
-        while self.interrupts:
-            cpu = self.cpus[0]
-            nic_interrupt(cpu, self.interrupts.popleft())
+        """Take the interrupts of the cards, then of the clock, until none is left.
+
+        What is incomplete then never will be.
+        """
+        cpu = self.cpus[0]
+        while self.interrupts or self.neigh_timers:
+            if self.interrupts:
+                nic_interrupt(cpu, self.interrupts.popleft())
+            else:
+                self._second_passes(cpu)
             irq_exit(cpu)
         for net in self.namespaces.values():
             if net.fragments:
                 ip_expire(net)
 
+    def _second_passes(self, cpu: Cpu) -> None:
+        """All that wait for an answer have waited long enough: run their timers, which is softirq work."""
+        self.world.now += RETRANS_TIME
+        waiting, self.neigh_timers = self.neigh_timers, deque()
+        cpu.context = Context.SOFTIRQ
+        for neigh in waiting:
+            neigh_timer_handler(neigh, cpu)
+        cpu.context = Context.PROCESS
+
     def reset(self) -> None:
         """Throw away everything in flight."""
         self.interrupts.clear()
+        self.neigh_timers.clear()
         for cpu in self.cpus:
             cpu.reset()
         for net in self.namespaces.values():
             net.fragments.clear()
             for dev in net.devices.values():
+                dev.neighbours = {ip: neigh for ip, neigh in dev.neighbours.items() if neigh.ha is not None}
                 if dev.kind == "nic":
                     dev.priv.ring.clear()
                     dev.priv.napi.scheduled = False

@@ -103,4 +103,4 @@ class Netns:
         """Add a permanent neighbour, or change its hardware address."""
         if len(ha) != 6:
             raise KernelError("EINVAL", "Invalid link address")
-        dev.neighbours[aton(text)] = Neighbour(ha, permanent=True)
+        dev.neighbours[aton(text)] = Neighbour(ha, permanent=True, dev=dev, address=aton(text))

@@ -2,7 +2,7 @@
 
 Every function of this room that the kernel's own tracer would see writes a hop here, in the context of the CPU that
 runs it. A copy of a packet (a fragment, a clone) shares the trace; a packet sent in answer gets a trace of its own,
-kept among the ``replies`` of the one it answers.
+kept among the ``replies`` of the one it answers, or among the ``requests`` of the one that waits for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Trace:
         label: what the sender calls it.
     """
 
-    __slots__ = ("cpu", "hops", "fate", "packet", "arrived", "replies", "moved", "sender_error", "label")
+    __slots__ = ("cpu", "hops", "fate", "packet", "arrived", "replies", "requests", "moved", "sender_error", "label")
 
     def __init__(self, cpu, packet: bytes = b"", label: str = ""):
         self.cpu = cpu
@@ -34,6 +34,7 @@ class Trace:
         self.hops: list[Hop] = []
         self.moved: list[tuple[str, str, int]] = []
         self.replies: list[Trace] = []
+        self.requests: list[Trace] = []
         self.fate: Fate | None = None
         self.arrived = b""
         self.sender_error: str | None = None
@@ -61,13 +62,19 @@ class Trace:
         self.replies.append(reply)
         return reply
 
+    def request(self) -> Trace:
+        """Return a new trace for a packet that has to be sent before this one can go on, on the same CPU."""
+        asked = Trace(self.cpu)
+        self.requests.append(asked)
+        return asked
+
     def movements(self) -> dict[str, dict[str, int]]:
-        """Return what all counters gained through this packet and the answers to it, by device path."""
+        """Return what all counters gained through this packet, what it asked and what answers it, by device path."""
         total: dict[str, dict[str, int]] = {}
         for path, counter, n in self.moved:
             counters = total.setdefault(path, {})
             counters[counter] = counters.get(counter, 0) + n
-        for reply in self.replies:
+        for reply in (*self.requests, *self.replies):
             for path, gained in reply.movements().items():
                 counters = total.setdefault(path, {})
                 for counter, n in gained.items():
@@ -85,6 +92,7 @@ class Trace:
             sender_error=self.sender_error,
             counters=self.movements(),
             replies=tuple(reply.journey(backend) for reply in self.replies),
+            requests=tuple(request.journey(backend) for request in self.requests),
             arrived=self.arrived if self.fate.delivered else b"",
             backend=backend,
             label=self.label,

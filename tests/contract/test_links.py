@@ -262,6 +262,7 @@ def probe(lab, con):
 def test_each_hook_of_an_l2_pair_runs_its_own_link(lab, programs):
     """N1"""
     con = lab.pod("con", device="netkit", mode="l2")
+    probe(lab, con)  # so that the two know each other's addresses
     assert con.pair.chain("primary").entries == con.pair.chain("peer").entries == ()
     one = con.pair.attach(lab.load(programs["record"]), at="primary", link=True)
     assert con.pair.chain("primary") == (2, ((one.id, "record", one.link),))
@@ -281,6 +282,7 @@ def test_each_hook_of_an_l2_pair_runs_its_own_link(lab, programs):
 def test_a_second_program_before_the_first_runs_too(lab, programs, at, mode, link):
     """N2, N3"""
     con = lab.pod("con", device="netkit", mode=mode)
+    probe(lab, con)
     one = con.pair.attach(lab.load(programs["record"]), at=at, link=link)
     assert con.pair.revision(at) == 2
     probe(lab, con)

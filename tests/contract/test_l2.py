@@ -1,0 +1,97 @@
+"""What the Ethernet header means to a pair: ARP in L2 mode, and for whom a frame is (drivers/net/netkit.c, 6.12)."""
+
+from __future__ import annotations
+
+import pytest
+
+import netkit_edu as nk
+from netkit_edu.errors import KernelError
+from netkit_edu.uapi import PacketType
+from tests.contract.conftest import PAYLOAD, PORT
+
+NOBODY = "10.0.1.77"
+
+
+@pytest.fixture(params=["l2", "l3"])
+def pod(request, lab):
+    pod = lab.pod("con", device="netkit", mode=request.param)
+    pod.listen(udp=PORT)
+    return pod
+
+
+def seen(attachment) -> dict:
+    return attachment.maps["seen"][0]
+
+
+def refused(errno: str, call) -> None:
+    with pytest.raises(KernelError) as refusal:
+        call()
+    assert refusal.value.name == errno
+
+
+def test_an_l2_pod_is_found_by_arp(lab, programs):
+    """G20"""
+    pod = lab.pod("con", device="netkit", mode="l2")
+    pod.listen(udp=PORT)
+    recorder = pod.pair.attach(programs["record"], at="primary")
+    journey = lab.host.send(nk.IP(dst=pod.ip) / nk.UDP(dport=PORT) / PAYLOAD)
+    assert journey.fate.delivered and seen(recorder)["runs"] == 2
+    (request,) = journey.requests
+    assert request.verdicts[0].verdict == nk.Verdict.NEXT and request.replies[0].fate.delivered
+    assert not lab.host.send(nk.IP(dst=pod.ip) / nk.UDP(dport=PORT)).requests
+    assert pod.ping(lab.outside).fate.delivered
+
+
+def test_what_a_program_sees_of_a_packet_to_nobody(lab, pod, programs):
+    """G20, N5: in L3 mode the packet itself, in L2 mode only the ARP requests."""
+    recorder = pod.pair.attach(programs["record"], at="primary")
+    journey = lab.host.send(nk.IP(dst=NOBODY) / nk.UDP(dport=PORT) / PAYLOAD)
+    now = seen(recorder)
+    if pod.device.mode == nk.Mode.L3:
+        assert (now["runs"], now["protocol"], now["len"]) == (1, 0x0800, 142)
+        assert not journey.requests
+    else:
+        assert (now["runs"], now["protocol"], now["len"]) == (3, 0x0806, 42)
+        assert now["pkt_type"] == PacketType.BROADCAST
+        assert bytes(now["header"][:6]) == b"\xff" * 6
+        assert journey.fate.reason == "NEIGH_FAILED" and len(journey.requests) == 3
+        assert journey.sender_error is None
+        assert journey.replies[0].fate.delivered  # ICMP host unreachable, to the sender itself
+
+
+@pytest.mark.parametrize(
+    ("mac", "kind"),
+    [
+        ("02:00:00:00:00:77", PacketType.OTHERHOST),
+        ("ff:ff:ff:ff:ff:ff", PacketType.BROADCAST),
+        ("01:00:5e:00:00:01", PacketType.MULTICAST),
+        (None, PacketType.HOST),
+    ],
+)
+def test_for_whom_a_frame_is_depends_on_the_other_ends_address(lab, pod, programs, mac, kind):
+    """G19"""
+    recorder = pod.pair.attach(programs["record"], at="primary")
+    packet = nk.Ether(dst=mac or pod.device.mac, src=pod.pair.primary.mac) / nk.IP(dst=pod.ip) / nk.UDP(dport=PORT)
+    journey = lab.host.send(packet, dev=pod.pair.primary)
+    assert seen(recorder)["pkt_type"] == kind
+    assert journey.fate.delivered == (kind is not PacketType.OTHERHOST)
+
+
+def test_an_l2_address_can_be_changed_at_any_time_but_only_to_one_of_an_interface(lab, pod):
+    primary = pod.pair.primary
+    if primary.mode == nk.Mode.L3:
+        return refused("EOPNOTSUPP", lambda: primary.set(mac="02:00:00:00:00:07"))
+    assert lab.host.ping(pod).fate.delivered
+    primary.set(mac="02:00:00:00:00:07")
+    assert primary.mac == "02:00:00:00:00:07" and primary.is_up
+    refused("EADDRNOTAVAIL", lambda: primary.set(mac="01:00:00:00:00:07"))
+    refused("EADDRNOTAVAIL", lambda: primary.set(mac="00:00:00:00:00:00"))
+    assert lab.host.ping(pod).fate.delivered  # who asks anew tells its new address
+
+
+@pytest.mark.parametrize("mac", ["02:00:00:00:00:08", None])
+def test_an_l2_pair_may_be_given_addresses(lab, mac):
+    attrs = {"mac": mac} if mac else {}
+    pair = lab.pair("nk1", mode="l2", attrs=attrs, peer_attrs={"mac": "02:00:00:00:00:09"})
+    assert pair.peer.mac == "02:00:00:00:00:09"
+    assert mac is None or pair.primary.mac == mac
