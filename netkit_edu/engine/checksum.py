@@ -7,6 +7,10 @@ matter: ones' complement has two zeros, and which of them comes out depends on t
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netkit_edu.engine.skb import SkBuff
 
 NONE, UNNECESSARY, COMPLETE, PARTIAL = range(4)  # skb->ip_summed, include/linux/skbuff.h
 _U16, _U32 = 0xFFFF, 0xFFFF_FFFF
@@ -73,3 +77,10 @@ def diff(removed: bytes, added: bytes, seed: int) -> int:
 def _add16(total: int, addend: int) -> int:
     total += addend
     return (total & _U16) + (total >> 16)
+
+
+def reset_unnecessary(skb: SkBuff) -> None:
+    """Forget that the checksums of a packet were found right (__skb_reset_checksum_unnecessary)."""
+    if skb.ip_summed == UNNECESSARY:
+        skb.ip_summed = NONE
+        skb.csum_level = 0

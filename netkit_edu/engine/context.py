@@ -94,7 +94,7 @@ FIELDS: tuple[Field, ...] = (
     Field("gso_segs", 164, 4, lambda skb: skb.gso_segs, kept=2),
     Field("sk", 168, 8, lambda skb: 0 if skb.sk is None else address_of(SOCKET), None, _WIDE),
     Field("gso_size", 176, 4, lambda skb: skb.gso_size, kept=2),
-    Field("tstamp_type", 180, 1, lambda skb: 0, None, (1,)),
+    Field("tstamp_type", 180, 1, lambda skb: skb.tstamp_type, None, (1,)),
     Field("hwtstamp", 184, 8, lambda skb: 0, None, _WIDE),
 )
 _AT = {offset: field for field in FIELDS for offset in range(field.offset, field.offset + field.size)}

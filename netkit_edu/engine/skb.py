@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from netkit_edu.uapi import PacketType
 
+GSO_TCP, GSO_DODGY, GSO_UDP_L4 = 1 << 0 | 1 << 4, 1 << 1, 1 << 17  # SKB_GSO_TCPV4 | TCPV6, DODGY, UDP_L4
 HEADROOM = 64  # bytes kept free before the packet: Ethernet header, alignment, room for a VLAN tag or a tunnel
 
 
 class SkBuff:
     """One packet. ``protocol`` is the ethertype in host order; ``sk`` the sending socket or None.
 
+    ``sw_hash`` says that ``hash`` was computed or set, even to 0; ``csum`` is what a device summed up, where it did.
     ``trace`` is where a simulator writes down what happens to the packet; None outside of one.
     """
 
@@ -25,7 +27,8 @@ class SkBuff:
         "buf", "data", "linear", "mac_header", "network_header", "transport_header",
         "dev", "sk", "dst", "skb_iif", "protocol", "pkt_type", "mark", "priority", "queue_mapping",
         "vlan_present", "vlan_tci", "vlan_proto", "tc_index", "cb", "hash", "tc_classid", "napi_id", "tstamp",
-        "wire_len", "gso_size", "gso_segs", "gso_type", "ip_summed", "csum_start", "csum_offset", "cloned", "ignore_df",
+        "wire_len", "gso_size", "gso_segs", "gso_type", "ip_summed", "csum_start", "csum_offset",
+        "csum", "csum_level", "encapsulation", "sw_hash", "tstamp_type", "cloned", "ignore_df",
         "redirect", "trace", "tc_at_ingress", "nf_skip_egress",
     )  # fmt: skip
 
@@ -53,6 +56,10 @@ class SkBuff:
         self.wire_len = 0
         self.gso_size = self.gso_segs = self.gso_type = 0
         self.ip_summed = self.csum_start = self.csum_offset = 0
+        self.csum = self.csum_level = 0
+        self.encapsulation = False
+        self.sw_hash = False
+        self.tstamp_type = 0
         self.cloned = False
         self.ignore_df = False
         self.redirect = None

@@ -54,6 +54,10 @@ class World:
         """Return the number of the CPU that the program runs on."""
         return self.cpu
 
+    def get_current_pid_tgid(self) -> int:
+        """Return the task's process id (upper 32 bits) and thread id: on a transmit path, the sender's."""
+        return 1 << 32 | 1
+
     def trace_printk(self, text: str) -> None:
         """Take one formatted text, as trace_pipe shows it, without its last newline."""
         self.trace.append(text)

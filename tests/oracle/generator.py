@@ -162,7 +162,8 @@ class Generator:
             (30, self._arithmetic), (10, self._stack), (4, self._stack_atomic), (10, self._packet),
             (8, self._read_context), (6, self._write_context), (8, self._lookup), (5, self._update), (3, self._global),
             (3, self._delete), (4, self._load_bytes),
-            (4, self._store_bytes), (2, self._pull), (5, self._csum_replace), (2, self._csum_diff),
+            (4, self._store_bytes), (2, self._pull), (5, self._csum_replace), (2, self._csum_diff), (2, self._redirect),
+            (2, self._metadata), (2, self._room), (1, self._vlan), (2, self._load_relative),
         ]  # fmt: skip
         if depth < 2:
             kinds.append((9, lambda: self._branch(depth)))
@@ -413,3 +414,32 @@ class Generator:
         old_size, new_size = r.choice((0, 4, 8, 16)), r.choice((0, 4, 12, 16))
         code = [mov(1, 10), add_imm(1, -32), mov_imm(2, old_size), mov(3, 10), add_imm(3, -64), mov_imm(4, new_size)]
         return [*code, mov(5, r.choice((7, 8, 9))), insn(op.JMP | op.CALL, imm=28), *self._again()]
+
+    def _redirect(self) -> Code:
+        number = self.random.choice((23, 155))
+        flags = self.random.choice((0, 0, 1, 4, 1 << 20))
+        return [*self._offset(1, (1, 9999)), mov_imm(2, flags), insn(op.JMP | op.CALL, imm=number), *self._again()]
+
+    def _metadata(self) -> Code:
+        """change_type, set_hash, set_hash_invalid, csum_level, csum_update."""
+        number = self.random.choice((32, 48, 41, 135, 40))
+        argument = mov_imm(2, self.random.randrange(6)) if self.random.random() < 0.7 else mov(2, 8)
+        nothing = [mov_imm(0, 0)] if number == 41 else []  # the one that answers nothing
+        return [mov(1, 6), argument, insn(op.JMP | op.CALL, imm=number), *nothing, *self._again()]
+
+    def _room(self) -> Code:
+        r = self.random
+        code = [mov(1, 6), mov_imm(2, r.choice((0, 4, 8, 20, 28, -4, -8, -20))), mov_imm(3, r.choice((0, 1, 1, 2)))]
+        return [*code, mov_imm(4, r.choice((0, 0, 1, 32, 1 << 20))), insn(op.JMP | op.CALL, imm=50), *self._again()]
+
+    def _vlan(self) -> Code:
+        r = self.random
+        if r.random() < 0.5:
+            return [mov(1, 6), insn(op.JMP | op.CALL, imm=19), *self._again()]
+        code = [mov(1, 6), mov_imm(2, r.choice((0x0081, 0xA888, 7))), mov(3, r.choice((7, 8, 9)))]
+        return [*code, insn(op.JMP | op.CALL, imm=18), *self._again()]
+
+    def _load_relative(self) -> Code:
+        code = [mov(1, 6), *self._offset(2, (0, 12, 20)), mov(3, 10), add_imm(3, -64)]
+        code += [mov_imm(4, self.random.randint(1, 32)), mov_imm(5, self.random.choice((0, 1, 1, 2)))]
+        return [*code, insn(op.JMP | op.CALL, imm=68), *self._again()]

@@ -22,7 +22,7 @@ MAP_CREATE, MAP_LOOKUP, MAP_UPDATE, MAP_DELETE, MAP_NEXT_KEY, PROG_LOAD, PROG_TE
 BTF_LOAD, MAP_FREEZE = 18, 22
 SCHED_CLS = 3
 SKB_SIZE = 192  # struct __sk_buff
-MAX_PACKET = 4096
+MAX_PACKET = 1 << 15
 PER_CPU = (5, 6, 10)  # map types with a value for each CPU
 
 
@@ -216,7 +216,7 @@ class KernelProgram:
         )  # fmt: skip
         bpf(PROG_TEST_RUN, attr)
         code, size = struct.unpack_from("<i4xI", attr, 4)
-        return Ran(code, self._packet.raw[:size], self._ctx.raw)
+        return Ran(code, self._packet[:size], self._ctx.raw)
 
 
 def _load_btf(functions: Iterable[str]) -> int:

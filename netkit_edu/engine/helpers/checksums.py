@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from netkit_edu.engine import checksum
 from netkit_edu.engine.helpers.packet import make_writable
 from netkit_edu.engine.helpers.registry import U16, U32, helper, skb_of
+from netkit_edu.engine.maps.base import ENOTSUPP
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 BPF_F_HDR_FIELD_MASK = 0xF  # of the csum_replace pair: the size of the changed field
 BPF_F_PSEUDO_HDR, BPF_F_MARK_MANGLED_0, BPF_F_MARK_ENFORCE, BPF_F_IPV6 = 1 << 4, 1 << 5, 1 << 6, 1 << 7
+_LEVEL_QUERY, _LEVEL_INC, _LEVEL_DEC, _LEVEL_RESET = range(4)  # BPF_CSUM_LEVEL_*
+_MAX_LEVEL = 3  # SKB_MAX_CSUM_LEVEL
 _MAX_DIFF = 512  # bytes that csum_diff takes
 
 
@@ -75,3 +78,34 @@ def bpf_csum_diff(m: Machine, old: int, old_size: int, new: int, new_size: int, 
     removed = m.memory.read(old, old_size) if old_size else b""
     added = m.memory.read(new, new_size) if new_size else b""
     return checksum.diff(removed, added, seed & U32)
+
+
+@helper
+def bpf_csum_update(m: Machine, ctx: int, csum: int) -> int:
+    """Add to the sum that a device made of the whole packet; that sum, or -ENOTSUPP where there is none."""
+    skb = skb_of(m, ctx)
+    if skb.ip_summed != checksum.COMPLETE:
+        return -ENOTSUPP
+    skb.csum = checksum.add(skb.csum, csum & U32)
+    return skb.csum
+
+
+@helper
+def bpf_csum_level(m: Machine, ctx: int, what: int) -> int:
+    """Say how many checksums, from the outermost on, were found right: one more (1), one less (2), none (3).
+
+    0 asks: it returns that number less one, or -EACCES where none was. -EINVAL for anything else.
+    """
+    skb = skb_of(m, ctx)
+    right = skb.ip_summed == checksum.UNNECESSARY
+    if what == _LEVEL_QUERY:
+        return skb.csum_level if right else -errno.EACCES
+    if what == _LEVEL_INC and right:
+        skb.csum_level = min(skb.csum_level + 1, _MAX_LEVEL)
+    elif what == _LEVEL_INC and skb.ip_summed == checksum.NONE:
+        skb.ip_summed, skb.csum_level = checksum.UNNECESSARY, 0
+    elif what == _LEVEL_RESET or (what == _LEVEL_DEC and skb.csum_level == 0):
+        checksum.reset_unnecessary(skb)
+    elif what == _LEVEL_DEC and right:
+        skb.csum_level -= 1
+    return 0 if what in (_LEVEL_INC, _LEVEL_DEC, _LEVEL_RESET) else -errno.EINVAL

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from netkit_edu.engine.skb import SkBuff
 
 BPF_F_RECOMPUTE_CSUM, BPF_F_INVALIDATE_HASH = 1 << 0, 1 << 1  # of skb_store_bytes
+HDR_START_MAC, HDR_START_NET = 0, 1  # BPF_HDR_START_*, of skb_load_bytes_relative
+_MAX_OFFSET = 0xFFFF
 
 
 def packet_bytes(skb: SkBuff, offset: int, size: int) -> bytes | None:
@@ -23,10 +25,20 @@ def packet_bytes(skb: SkBuff, offset: int, size: int) -> bytes | None:
 
 
 def make_writable(m: Machine, skb: SkBuff, size: int) -> bool:
-    """Make the first ``size`` bytes linear and private (bpf_trymake_writable); False if the packet is shorter."""
+    """Make the first ``size`` bytes linear and private (bpf_try_make_writable); False if the packet is shorter."""
     done = skb.make_linear(size & U32)
-    m.memory.regions[PACKET].refresh(skb)
+    refresh(m, skb)
     return done
+
+
+def refresh(m: Machine, skb: SkBuff) -> None:
+    """Let data and data_end be those of the packet as it is now (bpf_compute_data_pointers)."""
+    m.memory.regions[PACKET].refresh(skb)
+
+
+def clear_hash(skb: SkBuff) -> None:
+    """Forget the flow hash (skb_clear_hash)."""
+    skb.hash, skb.sw_hash = 0, False
 
 
 @helper
@@ -41,6 +53,19 @@ def bpf_skb_load_bytes(m: Machine, ctx: int, offset: int, to: int, size: int) ->
 
 
 @helper
+def bpf_skb_load_bytes_relative(m: Machine, ctx: int, offset: int, to: int, size: int, start: int) -> int:
+    """Copy bytes of the linear part, counted from the MAC (0) or the network header (1); as `bpf_skb_load_bytes`."""
+    skb = skb_of(m, ctx)
+    size = buffer_size(size & U32)
+    m.memory.read(to, size)
+    begin = {HDR_START_MAC: skb.mac_header, HDR_START_NET: skb.network_header}.get(start & U32)
+    found = begin is not None and offset & U32 <= _MAX_OFFSET
+    found = found and begin + (offset & U32) + size <= skb.data + skb.headlen
+    m.memory.write(to, bytes(skb.buf[begin + (offset & U32) :][:size]) if found else bytes(size))
+    return 0 if found else -errno.EFAULT
+
+
+@helper
 def bpf_skb_store_bytes(m: Machine, ctx: int, offset: int, source: int, size: int, flags: int) -> int:
     """Copy memory into the packet; 0, -EINVAL for unknown flags, -EFAULT outside the packet."""
     skb = skb_of(m, ctx)
@@ -52,7 +77,7 @@ def bpf_skb_store_bytes(m: Machine, ctx: int, offset: int, source: int, size: in
         return -errno.EFAULT
     skb.buf[skb.data + offset : skb.data + offset + len(data)] = data
     if flags & BPF_F_INVALIDATE_HASH:
-        skb.hash = 0
+        clear_hash(skb)
     return 0
 
 

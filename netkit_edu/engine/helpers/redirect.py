@@ -13,6 +13,7 @@ from netkit_edu.engine.helpers.packet import make_writable
 from netkit_edu.engine.helpers.registry import U32, buffer_size, helper, signed32, skb_of
 from netkit_edu.engine.memory import Fault
 from netkit_edu.engine.redirect import NextHop, RedirectInfo
+from netkit_edu.engine.skb import GSO_TCP, GSO_UDP_L4
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -25,7 +26,6 @@ _NEIGH_SIZE = 20  # sizeof(struct bpf_redir_neigh)
 _FIB_SIZE, _FIB_FLAGS = 64, 0x3F  # sizeof(struct bpf_fib_lookup), BPF_FIB_LOOKUP_MASK
 BPF_MTU_CHK_SEGS = 1 << 0
 _MTU_SUCCESS, _MTU_FRAG_NEEDED, _MTU_SEGS_TOOBIG = 0, 1, 2
-_GSO_TCP, _GSO_UDP_L4 = 1 << 0 | 1 << 4, 1 << 17  # SKB_GSO_TCPV4 | TCPV6, include/linux/skbuff.h
 
 
 def _packet_of(m: Machine) -> SkBuff:
@@ -130,8 +130,8 @@ def bpf_check_mtu(m: Machine, ctx: int, ifindex: int, mtu_len: int, len_diff: in
 def _segment_length(skb: SkBuff) -> int:
     """Return the length of one segment from the network header on (skb_gso_network_seglen)."""
     headers = skb.transport_header - skb.network_header
-    if skb.gso_type & _GSO_TCP:
+    if skb.gso_type & GSO_TCP:
         headers += 4 * (skb.buf[skb.transport_header + 12] >> 4)
-    elif skb.gso_type & _GSO_UDP_L4:
+    elif skb.gso_type & GSO_UDP_L4:
         headers += 8
     return headers + skb.gso_size
