@@ -7,7 +7,8 @@ cpu.py             kernel/softirq.c: process and softirq context, net_rx_action
 dev.py             net/core/dev.c: __dev_queue_xmit, qdiscs, the per-CPU backlog, __netif_receive_skb_core
 netdevice.py       struct net_device and its table of functions; dummy, loopback, a card with a wire
 veth.py netkit.py  drivers/net/veth.c, drivers/net/netkit.c
-mprog.py filter.py kernel/bpf/mprog.c, net/core/filter.c
+mprog.py tcx.py    kernel/bpf/mprog.c, kernel/bpf/tcx.c: lists of programs, and those at every device
+filter.py world.py net/core/filter.c: running a program, redirects, and what helpers ask of the network
 ip_*.py route.py   net/ipv4: ip_rcv, ip_forward, ip_output, fragments, routes
 neighbour.py       net/core/neighbour.c; arp.py net/ipv4/arp.c
 udp.py icmp.py     the endpoints; raw.py the raw and packet sockets; sock.py what all sockets share

@@ -71,10 +71,9 @@ def test_the_next_program_of_a_chain_sees_what_the_first_one_set(way, programs):
 
 
 def test_a_mark_set_by_a_program_survives_the_receivers_stack(lab, con, hst, programs):
-    """G11, its second half: the container forwards the packet, and the next pair's program still sees the mark.
+    """Beyond G11 (test_tcx.py): the container forwards the packet, and the next pair's program still sees the mark.
 
-    The vector reads it at the container's own tcx ingress, which comes with tcx. The priority cannot be followed this
-    way: forwarding sets it from the TOS field (ip_forward).
+    The priority cannot be followed this way: forwarding sets it from the TOS field (ip_forward).
     """
     lab.kernel_calls.sysctl(con.ns, "net.ipv4.ip_forward", 1)
     beyond = lab.node("beyond")

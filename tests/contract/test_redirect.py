@@ -416,3 +416,21 @@ def test_from_container_to_card_a_redirect_needs_no_backlog_and_no_softirq(lab, 
     assert (routed.backlogs, redirected.backlogs) == (1, 0)
     assert routed.softirq_hops > 0 and redirected.softirq_hops == 0
     assert redirected.hooks < routed.hooks
+
+
+def test_redirect_neigh_waits_until_the_neighbour_has_answered(lab, con, calls):
+    """Nobody on the host's side has spoken to the second pod yet: its address is asked for first."""
+    web = lab.pod("web", device="veth", up=False)
+    web.listen(udp=PORT)
+    web.pair.primary.up()
+    web.device.up()
+    con.pair.attach(calls["neigh"].bind(TARGET=web.pair.primary.ifindex), at="peer")
+    journey = con.send(nk.IP(dst="10.0.2.2") / nk.UDP(dport=PORT) / PAYLOAD)
+    assert journey.fate.delivered and journey.fate.node == "web"
+    assert web.received[-1].payload == PAYLOAD
+
+
+def test_redirect_neigh_to_an_address_that_nobody_has_is_dropped_at_the_end(lab, con, outward):
+    outward("neigh")
+    journey = con.send(nk.IP(dst="192.0.2.77") / nk.UDP(dport=PORT), recverr=True)
+    assert journey.fate.kind is DROP and journey.sender_error is None

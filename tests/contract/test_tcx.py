@@ -224,3 +224,10 @@ def test_a_hook_that_is_neither_is_refused_in_a_sentence(con, programs):
 def test_an_attachment_says_where_it_is(con, programs):
     att = con.device.attach_tcx(programs["pass"], "ingress")
     assert att.at == "tcx ingress" and "at the tcx ingress hook of eth0" in repr(att)
+
+
+def test_a_list_holds_63_programs(lab, con, programs):
+    for _ in range(63):
+        con.device.attach_tcx(lab.load(programs["next"]), "ingress")
+    refused("ERANGE", lambda: con.device.attach_tcx(programs["next"], "ingress"))
+    assert len(con.device.tcx_chain("ingress").entries) == 63

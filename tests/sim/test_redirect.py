@@ -230,3 +230,14 @@ def check_a_send(m, from_host: bool, dst: str, n: int) -> None:
         for name, n in counters.items()
         if n != before[path][name]
     }
+
+
+@pytest.mark.parametrize(("ifindex", "code"), [("nic", 0), ("small", 1), (0, 0), (99, -19)])
+def test_a_program_compares_its_packet_with_the_mtu_of_any_device_of_the_receiving_namespace(ifindex, code):
+    m = machine("netkit")
+    small = m.sim.link_add(m.host, "dummy", "small", attrs={"mtu": 100})
+    number = {"nic": m.nic, "small": small}.get(ifindex, ifindex)
+    text = f"*(u32 *)(r10 -4) = 0\nr2 = {number}\nr3 = r10\nr3 += -4\nr4 = 0\nr5 = 0\ncall bpf_check_mtu#163\nexit"
+    prog = m.sim.prog_load(ProgramCode("fits", "tc", assemble(text)), {})
+    m.sim.prog_attach(m.host, m.primary, BPF_NETKIT_PEER, prog)
+    assert m.send(m.pod, HOST_IP).verdicts[0].verdict == code
