@@ -180,7 +180,7 @@ IF_OPER_UP = 6
 IF_OPER_UNKNOWN = 0
 
 _HINTS = {
-    "EACCES": "authority follows the primary: act through the primary device, from its own namespace",
+    "EACCES": "authority follows the primary: act through it, from its own namespace; mode and scrub stay as created",
     "EADDRNOTAVAIL": "give a unicast MAC address, for example 02:00:00:00:00:01",
     "EBADF": "the number is not an open descriptor of the kind asked for",
     "EBUSY": "the entry belongs to a link: update or detach that link instead",
