@@ -58,7 +58,7 @@ class Hooked:
 
     def do(self, what, who, flags, near, old, by_link) -> None:
         kind, near = near
-        prog, number = self.progs[who], self.link(near) if kind & LINK else self.progs[near]
+        prog, number = self.progs[who], self.link(near) if kind & LINK or near > PROGS else self.progs[near]
         how = {"flags": flags | kind, "relative": number}
         place = next(((p, o) for p, o in self.chain if number and number == (o if kind & LINK else p)), None)
         if what == "attach" and by_link:
