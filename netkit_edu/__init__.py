@@ -10,10 +10,12 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 _ROOMS = {
-    "netkit_edu.uapi": ("Verdict", "Policy", "Mode", "Scrub", "Hook", "PacketType", "Context"),
+    "netkit_edu.uapi": (
+        "Verdict", "Policy", "Mode", "Scrub", "Hook", "PacketType", "Context", "NETDEV_TX_OK",
+    ),
     "netkit_edu.errors": (
-        "NetkitEduError", "KernelError", "CompileError", "ObjectError", "PacketError", "ProgramFault", "UsageError",
-        "BackendUnavailable",
+        "NetkitEduError", "KernelError", "CompileError", "ObjectError", "PacketError", "ProgramFault", "DriverFault",
+        "UsageError", "BackendUnavailable",
     ),
     "netkit_edu.doctor": ("this_machine",),
     "netkit_edu.journey": ("Journey", "Hop", "HopKind", "Fate", "FateKind", "Comparison", "compare"),
@@ -22,6 +24,7 @@ _ROOMS = {
     "netkit_edu.programs": ("compile", "read_object", "CompiledObject", "Program", "BrokenProgram", "RunResult"),
     "netkit_edu.loaded": ("LoadedProgram",),
     "netkit_edu.attachment": ("Attachment",),
+    "netkit_edu.sim.driver": ("NetDevice",),
     "netkit_edu.device": ("ANY", "Device", "Pair"),
     "netkit_edu.node": ("Node", "Pod", "Summary"),
     "netkit_edu.lab": ("Lab",),

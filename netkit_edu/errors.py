@@ -95,6 +95,10 @@ class ProgramFault(NetkitEduError):
         super().__init__(f"{message} ({where})")
 
 
+class DriverFault(NetkitEduError):
+    """A learner's network driver broke the contract between driver and core; the message says how, and what to do."""
+
+
 class UsageError(NetkitEduError, ValueError):
     """An argument of this package's own API has a value it cannot take; the message says which are possible."""
 

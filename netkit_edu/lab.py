@@ -104,13 +104,13 @@ class Lab:
         self.nodes[name] = Node(self, name)
         return self.nodes[name]
 
-    def pod(self, name: str, device: str = "veth", *, mode=None, policy=None, peer_policy=None, scrub=None,
+    def pod(self, name: str, device: str | type = "veth", *, mode=None, policy=None, peer_policy=None, scrub=None,
             peer_scrub=None, up: bool = True) -> Pod:  # fmt: skip
         """Create a pod and join it to the host; the n-th has 10.0.n.2/24, and the host's end 10.0.n.1/24.
 
         Args:
             name: the pod's name, and that of the host's end of the pair.
-            device: "veth" or "netkit".
+            device: "veth", "netkit", or a driver of your own: a subclass of `nk.NetDevice` (simulator).
             mode: netkit: "l3" or "l2"; the kernel's default is "l3".
             policy, peer_policy: netkit: "pass" or "drop", host to pod and pod to host; default "pass".
             scrub, peer_scrub: netkit: "default" or "none", for what the host's and the pod's end send.
@@ -120,7 +120,7 @@ class Lab:
             KernelError: as the kernel refuses it; EEXIST if the name is taken. Nothing half-made stays behind.
             UsageError: an option's value is not possible, or no device may have that name.
         """
-        _check_kind(device, "device")
+        device = self._kind(device, "device")
         number = self._pods + 1
         if number > MAX_PODS:
             raise UsageError(f"a lab numbers its pods from 1 to {MAX_PODS}")
@@ -130,7 +130,7 @@ class Lab:
         pod = Pod(self, name)
         try:
             attrs, peer = {}, {"name": "eth0"}
-            if device == "veth" or info.get("mode") == Mode.L2:
+            if device != "netkit" or info.get("mode") == Mode.L2:
                 attrs, peer = {"mac": f"02:00:0a:00:{number:02x}:01"}, peer | {"mac": f"02:00:0a:00:{number:02x}:02"}
             pod.pair = self._link(device, name, self.host, pod, attrs, peer, info)
             pod.pair.primary.addr(f"10.0.{number}.1/24")
@@ -145,7 +145,7 @@ class Lab:
         return pod
 
     def pair(self, name: str, *, primary_in: Node | None = None, peer_in: Node | None = None, peer_name: str = "",
-             kind: str = "netkit", attrs: Mapping | None = None, peer_attrs: Mapping | None = None,
+             kind: str | type = "netkit", attrs: Mapping | None = None, peer_attrs: Mapping | None = None,
              **options) -> Pair:  # fmt: skip
         """Create a pair of devices, both down and without addresses.
 
@@ -153,7 +153,7 @@ class Lab:
             name: the primary's name.
             primary_in, peer_in: the nodes that hold the ends; the host by default.
             peer_name: the peer's name; "eth0" in another node, ``name`` with a "p" behind it in the same one.
-            kind: "netkit" or "veth".
+            kind: "netkit", "veth", or a driver of your own, as in `pod`.
             attrs, peer_attrs: ordinary link attributes of either end: mtu (bytes), mac, ifindex.
             options: for netkit: mode, policy, peer_policy, scrub, peer_scrub, as in `pod`.
 
@@ -164,7 +164,7 @@ class Lab:
         primary_in, peer_in = (self.host if node is None else self._own(node) for node in (primary_in, peer_in))
         device_name(name)
         peer_name = device_name(peer_name or ("eth0" if peer_in is not primary_in else f"{name}p"))
-        _check_kind(kind, "kind")
+        kind = self._kind(kind, "kind")
         info = _netkit_info(kind, options)
         peer = {"name": peer_name, **_link_attrs(peer_attrs, "peer_attrs")}
         return self._link(kind, name, primary_in, peer_in, _link_attrs(attrs, "attrs"), peer, info)
@@ -236,6 +236,16 @@ class Lab:
         if name in self.nodes:
             raise KernelError("EEXIST", f"there is a node {name!r} in this lab", "take another name, or make a new lab")
 
+    def _kind(self, kind: str | type, what: str) -> str:
+        """Return what rtnetlink calls a kind of device; a learner's driver is taken in under the name of its class."""
+        if kind in KINDS:
+            return kind
+        if not isinstance(kind, type):
+            raise UsageError(f"{what} is {' or '.join(map(repr, KINDS))}, or a subclass of nk.NetDevice, not {kind!r}")
+        if not hasattr(self.kernel_calls, "driver_add"):
+            raise UsageError("a driver of your own runs in the simulator only: nk.Lab('sim')")
+        return self.kernel_calls.driver_add(kind)
+
     def _own(self, node: Node) -> Node:
         """Return ``node``; `UsageError` unless it is a node of this lab."""
         if not isinstance(node, Node):
@@ -274,11 +284,6 @@ def _netkit_info(kind: str, options: Mapping) -> dict[str, int]:
     if given and kind != "netkit":
         raise UsageError(f"{', '.join(given)}: only netkit devices have that, not {kind}")
     return {name: choice(_NETKIT_OPTIONS[name], value, name) for name, value in given.items()}
-
-
-def _check_kind(kind: str, what: str) -> None:
-    if kind not in KINDS:
-        raise UsageError(f"{what} is {' or '.join(map(repr, KINDS))}, not {kind!r}")
 
 
 def _link_attrs(given: Mapping | None, what: str) -> dict:

@@ -304,12 +304,12 @@ class Pod(Node):
         return self.lab.gateway(self)
 
     def up(self) -> Pod:
-        """Bring it up: both ends, the default route, and for veth permanent neighbours; return it.
+        """Bring it up: both ends, the default route, and unless it is netkit permanent neighbours; return it.
 
         A netkit pair in L2 mode finds its neighbours by ARP, one in L3 mode needs none.
         """
         host_end, pod_end = self.pair.primary.up(), self.pair.peer.up()
-        if pod_end.kind == "veth":
+        if pod_end.kind != "netkit":
             host_end.node.neigh(self.ip, pod_end.mac, dev=host_end)
             self.neigh(self.gateway, host_end.mac, dev=pod_end)
         self.route("default", via=self.gateway)

@@ -127,6 +127,9 @@ class IflaNetkit(enum.IntEnum):
     PAIRING = 10
 
 
+NETDEV_TX_OK = 0  # the driver took care of the packet (enum netdev_tx, include/linux/netdevice.h)
+NETDEV_TX_BUSY = 16  # it did not: a queue is to try again
+
 BPF_PROG_TYPE_SCHED_CLS = 3
 BPF_PROG_TYPE_XDP = 6
 BPF_LINK_TYPE_TCX = 11

@@ -9,6 +9,8 @@ from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import Journey
 from netkit_edu.sim import dev as core
 from netkit_edu.sim import netkit
+from netkit_edu.sim.driver import NetDevice as DriverDevice
+from netkit_edu.sim.driver import driver_dellink, driver_kind, driver_newlink
 from netkit_edu.sim.inet import ntoa
 from netkit_edu.sim.kernel import Kernel
 from netkit_edu.sim.message import rtnl_newlink
@@ -49,6 +51,7 @@ class SimBackend(BpfCalls):
             raise UsageError("a machine has at least one CPU, and a backlog is a number of packets")
         super().__init__()
         self._kernel = Kernel(cpus, backlog)
+        self._drivers: dict[str, type] = {}
         self._taps: dict[int, tuple[NetDevice, list]] = {}
 
     def close(self) -> None:
@@ -91,11 +94,21 @@ class SimBackend(BpfCalls):
         if peer is not None or peer_ns is not None:
             peer_tb = _link_attrs(net if peer_ns is None else self._net(peer_ns), peer or {})
         make = {"veth": veth_newlink, "netkit": netkit.netkit_new_link, "dummy": _dummy_newlink, "nic": _nic_newlink}
-        if kind not in make:
+        if kind not in make and kind not in self._drivers:
             raise KernelError("EOPNOTSUPP", "Unknown device type")
         if tb.ifindex in net.devices:
             raise KernelError("EEXIST")
+        if kind in self._drivers:
+            return driver_newlink(self._drivers[kind], self._kernel, tb, peer_tb).ifindex
         return make[kind](self._kernel, tb, peer_tb, _info(kind, info)).ifindex
+
+    def driver_add(self, cls: type) -> str:
+        """Take a learner's driver in (rtnl_link_register); return the kind under which `link_add` makes its pairs."""
+        kind = driver_kind(cls)
+        if kind in ("veth", "netkit", "dummy", "nic"):
+            raise UsageError(f"there is a driver {kind!r} already: call the class something else")
+        self._drivers[kind] = cls
+        return kind
 
     def link_set(self, ns: int, ifindex: int, *, up: bool | None = None, mtu: int | None = None,
                  mac: str | None = None, info: Mapping | None = None) -> None:  # fmt: skip
@@ -276,6 +289,8 @@ def _nic_newlink(kernel: Kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data)
 
 
 def _dellink(dev: NetDevice) -> None:
+    if isinstance(dev, DriverDevice):
+        return driver_dellink(dev)
     {"veth": veth_dellink, "netkit": netkit.netkit_del_link}.get(dev.kind, unregister_netdevice)(dev)
 
 

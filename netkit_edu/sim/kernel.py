@@ -27,6 +27,7 @@ from netkit_edu.sim.udp import udp_sendmsg
 from netkit_edu.sim.world import KernelWorld
 from netkit_edu.uapi import Context, errno_name
 
+DRIVER_CALLS = 10_000  # of learners' drivers for one packet, before it is taken for a loop
 SENDMSG = {"udp": udp_sendmsg, "icmp": ping_v4_sendmsg, "raw": raw_sendmsg, "packet": packet_snd}
 
 
@@ -39,6 +40,7 @@ class Kernel:
         self.namespaces: dict[int, Netns] = {}
         self.interrupts: deque = deque()
         self.neigh_timers: deque = deque()
+        self.driver_budget = DRIVER_CALLS
         self.world = KernelWorld()
         self._last_ns = 0
         self._last_mac = 0
@@ -68,6 +70,7 @@ class Kernel:
         if not 0 <= request.cpu < len(self.cpus):
             raise UsageError(f"no CPU {request.cpu}: this machine has {len(self.cpus)}, counted from 0")
         cpu = self.cpus[request.cpu]
+        self.driver_budget = DRIVER_CALLS * n
         try:
             if n > 1:
                 local_bh_disable(cpu)
