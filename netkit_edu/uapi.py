@@ -7,8 +7,6 @@ Everything else in the package names verdicts, policies and hooks through these 
 from __future__ import annotations
 
 import enum
-import errno as _errno
-import os
 
 
 class Verdict(enum.IntEnum):
@@ -130,6 +128,83 @@ class IflaNetkit(enum.IntEnum):
 NETDEV_TX_OK = 0  # the driver took care of the packet (enum netdev_tx, include/linux/netdevice.h)
 NETDEV_TX_BUSY = 16  # it did not: a queue is to try again
 
+
+class Errno(enum.IntEnum):
+    """Linux's error numbers (include/uapi/asm-generic/errno.h), the same wherever this runs.
+
+    Python's ``errno`` has those of the system underneath, and in a browser they are others.
+    """
+
+    EPERM = 1
+    ENOENT = 2
+    ESRCH = 3
+    EINTR = 4
+    EIO = 5
+    ENXIO = 6
+    E2BIG = 7
+    ENOEXEC = 8
+    EBADF = 9
+    ECHILD = 10
+    EAGAIN = 11
+    ENOMEM = 12
+    EACCES = 13
+    EFAULT = 14
+    ENOTBLK = 15
+    EBUSY = 16
+    EEXIST = 17
+    EXDEV = 18
+    ENODEV = 19
+    ENOTDIR = 20
+    EISDIR = 21
+    EINVAL = 22
+    ENFILE = 23
+    EMFILE = 24
+    ENOTTY = 25
+    ETXTBSY = 26
+    EFBIG = 27
+    ENOSPC = 28
+    ESPIPE = 29
+    EROFS = 30
+    EMLINK = 31
+    EPIPE = 32
+    EDOM = 33
+    ERANGE = 34
+    EDEADLK = 35
+    ENAMETOOLONG = 36
+    ENOLCK = 37
+    ENOSYS = 38
+    ENOTEMPTY = 39
+    ELOOP = 40
+    ENODATA = 61
+    ENOLINK = 67
+    EPROTO = 71
+    EOVERFLOW = 75
+    ENOTSOCK = 88
+    EDESTADDRREQ = 89
+    EMSGSIZE = 90
+    EPROTONOSUPPORT = 93
+    EOPNOTSUPP = 95
+    EPFNOSUPPORT = 96
+    EAFNOSUPPORT = 97
+    EADDRINUSE = 98
+    EADDRNOTAVAIL = 99
+    ENETDOWN = 100
+    ENETUNREACH = 101
+    ENETRESET = 102
+    ECONNABORTED = 103
+    ECONNRESET = 104
+    ENOBUFS = 105
+    EISCONN = 106
+    ENOTCONN = 107
+    ETIMEDOUT = 110
+    ECONNREFUSED = 111
+    EHOSTDOWN = 112
+    EHOSTUNREACH = 113
+    EALREADY = 114
+    EINPROGRESS = 115
+    ESTALE = 116
+
+
 BPF_PROG_TYPE_SCHED_CLS = 3
 BPF_PROG_TYPE_XDP = 6
 BPF_LINK_TYPE_TCX = 11
@@ -209,18 +284,20 @@ _HINTS = {
 
 def errno_name(number: int) -> str:
     """Return the symbol of an errno, for example ``"EACCES"`` for 13."""
-    name = _errno.errorcode.get(abs(number), f"errno {abs(number)}")
-    return "EOPNOTSUPP" if name == "ENOTSUP" else name  # one number; the kernel's word is this one
+    try:
+        return Errno(abs(number)).name
+    except ValueError:
+        return f"errno {abs(number)}"
 
 
 def errno_number(name: str) -> int:
-    """Return the number of an errno symbol; ``ValueError`` if Linux has none of that name."""
-    number = getattr(_errno, name, None)
-    if not isinstance(number, int):
-        raise ValueError(f"{name!r} is not the name of an errno, such as 'EACCES' or 'EEXIST'")
-    return number
+    """Return the number of an errno symbol; ``ValueError`` if there is none of that name here."""
+    try:
+        return int(Errno[name])
+    except KeyError:
+        raise ValueError(f"{name!r} is not the name of an errno, such as 'EACCES' or 'EEXIST'") from None
 
 
 def errno_hint(number: int) -> str:
     """Return one sentence on what a refusal with this errno asks the caller to do, in this course's setting."""
-    return _HINTS.get(errno_name(number), os.strerror(abs(number)))
+    return _HINTS.get(errno_name(number), "Linux refuses this")

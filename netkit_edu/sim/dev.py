@@ -7,7 +7,6 @@ it comes out again, in softirq.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from netkit_edu.journey import HopKind
 from netkit_edu.sim.cpu import Cpu, local_bh_disable, local_bh_enable, napi_complete, napi_schedule
 from netkit_edu.sim.netfilter import nf_hook_egress, nf_hook_ingress
 from netkit_edu.sim.skbuff import eth_type_trans, kfree_skb_reason, skb_scrub_packet
-from netkit_edu.uapi import ETH_HLEN, IFF_UP, NetXmit
+from netkit_edu.uapi import ETH_HLEN, IFF_UP, Errno, NetXmit
 
 NET_RX_SUCCESS, NET_RX_DROP = 0, 1
 XMIT_RECURSION_LIMIT = 8
@@ -125,7 +124,7 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
     else:
         dev_core_stats_tx_dropped_inc(skb, dev)
         kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "recursion limit reached" if dev.up else "the device is down")
-        rc = -errno.ENETDOWN
+        rc = -Errno.ENETDOWN
     local_bh_enable(cpu)
     return rc
 

@@ -9,7 +9,6 @@ Not here: devices without an Ethernet header, which a redirect would take off; I
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ from netkit_edu.sim import dev as core
 from netkit_edu.sim.neighbour import ip_neigh_gw4, neigh_output
 from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import kfree_skb_reason, skb_clone, skb_scrub_packet
-from netkit_edu.uapi import BPF_PROG_TYPE_SCHED_CLS, ETH_HLEN, ETH_P_IP, ETH_P_IPV6, IFF_UP, NetXmit, Verdict
+from netkit_edu.uapi import BPF_PROG_TYPE_SCHED_CLS, ETH_HLEN, ETH_P_IP, ETH_P_IPV6, IFF_UP, Errno, NetXmit, Verdict
 
 AF_INET = 2
 BPF_F_INGRESS = 1 << 0
@@ -77,7 +76,7 @@ def skb_do_redirect(skb: SkBuff, where) -> int:
     dev = net.devices.get(info.ifindex) if info is not None else None
     if dev is None:
         asked = f": {net.node} has no device {info.ifindex}" if info is not None and info.ifindex else ""
-        return _lost(skb, -errno.EINVAL, where, f"redirect to no device{asked}")
+        return _lost(skb, -Errno.EINVAL, where, f"redirect to no device{asked}")
     if info.kind == PEER:
         return _redirect_peer(skb, dev, where)
     if info.kind == NEIGH:
@@ -88,20 +87,20 @@ def skb_do_redirect(skb: SkBuff, where) -> int:
 def _redirect_peer(skb: SkBuff, dev, where) -> int:
     """Let the other end of ``dev`` receive the packet at once: the PEER branch of skb_do_redirect."""
     if not skb.tc_at_ingress:
-        return _lost(skb, -errno.EINVAL, where, "redirect_peer works at tcx ingress only")
+        return _lost(skb, -Errno.EINVAL, where, "redirect_peer works at tcx ingress only")
     get_peer = dev.netdev_ops.ndo_get_peer_dev
     peer = get_peer(dev) if get_peer is not None else None
     if peer is None:
-        return _lost(skb, -errno.EINVAL, where, f"redirect_peer: {dev.name} has no other end")
+        return _lost(skb, -Errno.EINVAL, where, f"redirect_peer: {dev.name} has no other end")
     if not peer.flags & IFF_UP:
-        return _lost(skb, -errno.EINVAL, where, f"redirect_peer: the other end of {dev.name} is down")
+        return _lost(skb, -Errno.EINVAL, where, f"redirect_peer: the other end of {dev.name} is down")
     if peer.net is skb.dev.net:
-        return _lost(skb, -errno.EINVAL, where, f"redirect_peer: the other end of {dev.name} is in the same namespace")
+        return _lost(skb, -Errno.EINVAL, where, f"redirect_peer: the other end of {dev.name} is in the same namespace")
     _check_rounds(skb)
     skb.dev = peer
     core.dev_sw_netstats_rx_add(skb, peer, len(skb))
     skb_scrub_packet(skb, False)
-    return -errno.EAGAIN
+    return -Errno.EAGAIN
 
 
 def bpf_clone_redirect(skb: SkBuff, ifindex: int, flags: int) -> int:
@@ -109,7 +108,7 @@ def bpf_clone_redirect(skb: SkBuff, ifindex: int, flags: int) -> int:
     cpu = skb.trace.cpu
     dev = skb.dev.net.devices.get(ifindex)
     if dev is None:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     skb.trace.hop("bpf_clone_redirect", skb.dev)
     cpu.redirect = skb.redirect  # programs on the copy's way share what this one has asked for
     rc = __bpf_redirect(skb_clone(skb), dev, flags)
@@ -121,7 +120,7 @@ def __bpf_redirect(skb: SkBuff, dev, flags: int) -> int:
     """Transmit the frame as it is through ``dev``, or let ``dev`` receive it."""
     skb.trace.hop("__bpf_redirect", dev)
     if skb.mac_header >= skb.network_header or not len(skb):
-        return _lost(skb, -errno.ERANGE, dev, "no Ethernet header to send it with")
+        return _lost(skb, -Errno.ERANGE, dev, "no Ethernet header to send it with")
     _check_rounds(skb)
     return __bpf_rx_skb(dev, skb) if flags & BPF_F_INGRESS else __bpf_tx_skb(dev, skb)
 
@@ -150,16 +149,16 @@ def __bpf_tx_skb(dev, skb: SkBuff) -> int:
 def __bpf_redirect_neigh(skb: SkBuff, dev, nh: NextHop | None) -> int:
     """Take the Ethernet header off, and transmit with the one that leads to the next hop."""
     if skb.mac_header >= skb.network_header:
-        return _lost(skb, -errno.ENOTSUP, dev, "no Ethernet header to replace")
+        return _lost(skb, -Errno.EOPNOTSUPP, dev, "no Ethernet header to replace")
     if skb.buf[skb.mac_header] & 1:
-        return _lost(skb, -errno.ENOTSUP, dev, "redirect_neigh: a frame to a group has no next hop")
+        return _lost(skb, -Errno.EOPNOTSUPP, dev, "redirect_neigh: a frame to a group has no next hop")
     skb.pull(ETH_HLEN)
     skb.network_header = skb.data
     if skb.protocol == ETH_P_IP:
         return __bpf_redirect_neigh_v4(skb, dev, nh)
     if skb.protocol == ETH_P_IPV6:
         return _neigh_failed(skb, dev, "redirect_neigh: no route for IPv6")
-    return _lost(skb, -errno.ENOTSUP, dev, "redirect_neigh: neither IPv4 nor IPv6")
+    return _lost(skb, -Errno.EOPNOTSUPP, dev, "redirect_neigh: neither IPv4 nor IPv6")
 
 
 def __bpf_redirect_neigh_v4(skb: SkBuff, dev, nh: NextHop | None) -> int:
@@ -190,7 +189,7 @@ def bpf_out_neigh_v4(skb: SkBuff, dev, nh: NextHop | None) -> int:
     skb.tstamp = 0
     if nh is not None and nh.family != AF_INET:
         kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "redirect_neigh: the next hop is not an IPv4 address")
-        return -errno.ENETDOWN
+        return -Errno.ENETDOWN
     cpu.xmit_recursion += 1
     if nh is not None:
         neigh = ip_neigh_gw4(dev, int.from_bytes(nh.address, "big"), RTN_UNICAST)
@@ -223,7 +222,7 @@ def _neigh_failed(skb: SkBuff, dev, words: str) -> int:
 def _recursion(skb: SkBuff, dev, fate: FateKind = FateKind.LOST) -> int:
     words = "recursion limit reached on datapath, buggy bpf program?"
     kfree_skb_reason(skb, "NOT_SPECIFIED", dev, words, fate=fate)
-    return -errno.ENETDOWN
+    return -Errno.ENETDOWN
 
 
 def _check_rounds(skb: SkBuff) -> None:

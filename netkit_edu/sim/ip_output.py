@@ -7,14 +7,12 @@ Functions return a NET_XMIT code or a negative errno, as in the kernel.
 
 from __future__ import annotations
 
-import errno
-
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.sim.inet import IP_DF, IP_MF, IP_OFFSET, ip_hdr, ip_send_check
 from netkit_edu.sim.neighbour import ip_neigh_gw4, neigh_output
 from netkit_edu.sim.netfilter import LOCAL_OUT, POSTROUTING, nf_hook
 from netkit_edu.sim.skbuff import alloc_skb, consume_skb, kfree_skb_reason, packet_bytes, skb_checksum_help
-from netkit_edu.uapi import ETH_P_IP, NetXmit
+from netkit_edu.uapi import ETH_P_IP, Errno, NetXmit
 
 _CN = NetXmit.CN
 
@@ -23,7 +21,7 @@ def net_xmit_errno(rc: int) -> int:
     """Turn a NET_XMIT code into what a socket reports: congestion (CN) is no error, a drop is ENOBUFS."""
     if rc <= 0:
         return rc
-    return 0 if rc == _CN else -errno.ENOBUFS
+    return 0 if rc == _CN else -Errno.ENOBUFS
 
 
 def ip_send_skb(net, skb: SkBuff) -> int:
@@ -77,7 +75,7 @@ def ip_fragment(skb: SkBuff) -> int:
 
         icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, skb.dev.mtu)
         kfree_skb_reason(skb, "PKT_TOO_BIG", skb.dev)
-        return -errno.EMSGSIZE
+        return -Errno.EMSGSIZE
     return ip_do_fragment(skb)
 
 
@@ -90,7 +88,7 @@ def ip_do_fragment(skb: SkBuff) -> int:
     room = skb.dev.mtu - iph.ihl & ~7
     if room <= 0:
         kfree_skb_reason(skb, "PKT_TOO_SMALL", skb.dev)
-        return -errno.EINVAL
+        return -Errno.EINVAL
     for offset in range(0, len(payload), room):
         more = offset + room < len(payload) or iph.frag_off & IP_MF
         field = (iph.frag_off & IP_OFFSET) + offset // 8 | (IP_MF if more else 0)

@@ -5,8 +5,6 @@ Mirrors net/ipv4/raw.c and net/packet/af_packet.c, Linux 6.12.
 
 from __future__ import annotations
 
-import errno
-
 from netkit_edu.errors import KernelError
 from netkit_edu.sim.dev import __dev_queue_xmit as dev_queue_xmit
 from netkit_edu.sim.inet import IPHDR_LEN, ip_send_check
@@ -15,7 +13,7 @@ from netkit_edu.sim.netfilter import LOCAL_OUT, nf_hook
 from netkit_edu.sim.route import RTN_BROADCAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import alloc_skb
 from netkit_edu.sim.sock import Sock
-from netkit_edu.uapi import ETH_HLEN, ETH_P_IP
+from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, Errno
 
 
 def raw_sendmsg(sk: Sock, trace, packet: bytes) -> int:
@@ -51,7 +49,7 @@ def raw_send_hdrinc(sk: Sock, trace, packet: bytes, rt) -> int:
     trace.packet = skb.bytes
     nf_hook(skb, LOCAL_OUT, sk.net)
     err = net_xmit_errno(ip_output(skb))
-    return 0 if err == -errno.ENOBUFS and not sk.recverr else err
+    return 0 if err == -Errno.ENOBUFS and not sk.recverr else err
 
 
 def packet_snd(sk: Sock, trace, frame: bytes) -> int:

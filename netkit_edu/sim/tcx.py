@@ -7,8 +7,6 @@ list like NEXT at its end, and the packet goes on. There are no classifiers (cls
 
 from __future__ import annotations
 
-import errno
-
 from netkit_edu.backend import Chain
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import KernelError
@@ -18,7 +16,7 @@ from netkit_edu.sim.cpu import bpf_net_ctx_clear, bpf_net_ctx_set
 from netkit_edu.sim.filter import bpf_prog_run, skb_do_redirect
 from netkit_edu.sim.mprog import Mprog, MprogEntry
 from netkit_edu.sim.skbuff import kfree_skb_reason
-from netkit_edu.uapi import BPF_F_REPLACE, BPF_LINK_TYPE_TCX, BPF_TCX_INGRESS, NetXmit, Verdict
+from netkit_edu.uapi import BPF_F_REPLACE, BPF_LINK_TYPE_TCX, BPF_TCX_INGRESS, Errno, NetXmit, Verdict
 
 TCX_NEXT, TCX_PASS, TCX_DROP, TCX_REDIRECT = (
     int(Verdict.NEXT), int(Verdict.PASS), int(Verdict.DROP), int(Verdict.REDIRECT),
@@ -91,7 +89,7 @@ def sch_handle_ingress(skb: SkBuff, dev) -> str | None:
     verdict = tcx_run(dev.tcx_ingress, skb, dev, "tcx ingress")
     what = None
     if verdict == TCX_REDIRECT:
-        what = core.ANOTHER_ROUND if skb_do_redirect(skb, dev) == -errno.EAGAIN else core.GONE
+        what = core.ANOTHER_ROUND if skb_do_redirect(skb, dev) == -Errno.EAGAIN else core.GONE
     elif verdict == TCX_DROP:
         kfree_skb_reason(skb, "TC_INGRESS", dev)
         what = core.GONE

@@ -6,8 +6,6 @@ virtual devices promise to finish it, and never do, since no wire is crossed. It
 
 from __future__ import annotations
 
-import errno
-
 from netkit_edu.errors import KernelError
 from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, icmp_send
 from netkit_edu.sim.inet import Iphdr, ip_compute_csum, pseudo_header
@@ -15,7 +13,7 @@ from netkit_edu.sim.ip_output import ip_send_skb
 from netkit_edu.sim.route import RTN_BROADCAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import CHECKSUM_PARTIAL, kfree_skb_reason
 from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, parse_datagram
-from netkit_edu.uapi import IPPROTO_UDP
+from netkit_edu.uapi import IPPROTO_UDP, Errno
 
 UDPHDR_LEN = 8  # bytes
 MAX_PACKET = 65535  # bytes, IP header included
@@ -56,7 +54,7 @@ def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
         buf[start + 6 : start + 8] = b"\0\0"
         buf[start + 6 : start + 8] = (ip_compute_csum(buf[start:], pseudo) or 0xFFFF).to_bytes(2, "big")
     err = ip_send_skb(sk.net, skb)
-    return 0 if err == -errno.ENOBUFS and not sk.recverr else err
+    return 0 if err == -Errno.ENOBUFS and not sk.recverr else err
 
 
 def udp_rcv(skb, iph: Iphdr) -> None:

@@ -6,7 +6,6 @@ trace pipe are those of `engine.world`.
 
 from __future__ import annotations
 
-import errno
 import struct
 
 from netkit_edu.engine.skb import SkBuff
@@ -14,7 +13,7 @@ from netkit_edu.engine.world import World
 from netkit_edu.sim.dev import is_skb_forwardable
 from netkit_edu.sim.filter import AF_INET, bpf_clone_redirect
 from netkit_edu.sim.route import RTN_UNICAST, fib_table_lookup, inet_select_addr
-from netkit_edu.uapi import ETH_HLEN
+from netkit_edu.uapi import ETH_HLEN, Errno
 
 AF_INET6 = 10
 DIRECT, OUTPUT, SKIP_NEIGH, TBID, SRC = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4  # BPF_FIB_LOOKUP_*
@@ -45,7 +44,7 @@ class KernelWorld(World):
         if family == AF_INET6:
             return self._without_ipv6(skb, params)
         if family != AF_INET:
-            return -errno.EAFNOSUPPORT, params
+            return -Errno.EAFNOSUPPORT, params
         given = list(_PARAMS.unpack(params))
         rc = bpf_ipv4_fib_lookup(skb, given, flags)
         checked = int.from_bytes(params[6:8], "little")
@@ -59,7 +58,7 @@ class KernelWorld(World):
     def _without_ipv6(self, skb: SkBuff, params: bytes) -> tuple[int, bytes]:
         """IPv6 is switched off on every device: whatever is asked for, forwarding is disabled."""
         known = int.from_bytes(params[8:12], "little") in skb.dev.net.devices
-        return FWD_DISABLED if known else -errno.ENODEV, params
+        return FWD_DISABLED if known else -Errno.ENODEV, params
 
 
 def bpf_ipv4_fib_lookup(skb: SkBuff, params: list, flags: int) -> int:
@@ -70,7 +69,7 @@ def bpf_ipv4_fib_lookup(skb: SkBuff, params: list, flags: int) -> int:
     net = skb.dev.net
     dev = net.devices.get(params[4])
     if dev is None:
-        return -errno.ENODEV
+        return -Errno.ENODEV
     if not net.ip_forward:
         return FWD_DISABLED
     if flags & DIRECT and flags & TBID:

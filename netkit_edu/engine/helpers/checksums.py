@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from netkit_edu.engine import checksum
 from netkit_edu.engine.helpers.packet import make_writable
 from netkit_edu.engine.helpers.registry import U16, U32, helper, skb_of
 from netkit_edu.engine.maps.base import ENOTSUPP
+from netkit_edu.uapi import Errno
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -26,7 +26,7 @@ def bpf_l3_csum_replace(m: Machine, ctx: int, offset: int, old: int, new: int, f
     """Mend the checksum at ``offset`` after a field changed from ``old`` to ``new``; 0, -EINVAL or -EFAULT."""
     skb = skb_of(m, ctx)
     if flags & ~BPF_F_HDR_FIELD_MASK:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     return _csum_replace(m, skb, offset & U32, old, new, flags)
 
 
@@ -36,21 +36,21 @@ def bpf_l4_csum_replace(m: Machine, ctx: int, offset: int, old: int, new: int, f
     skb = skb_of(m, ctx)
     known = BPF_F_HDR_FIELD_MASK | BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0 | BPF_F_MARK_ENFORCE | BPF_F_IPV6
     if flags & ~known:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     return _csum_replace(m, skb, offset & U32, old, new, flags, l4=True)
 
 
 def _csum_replace(m: Machine, skb: SkBuff, offset: int, old: int, new: int, flags: int, *, l4: bool = False) -> int:
     size = flags & BPF_F_HDR_FIELD_MASK
     if offset > 0xFFFF or offset & 1 or not make_writable(m, skb, offset + 2):
-        return -errno.EFAULT
+        return -Errno.EFAULT
     at = skb.data + offset
     field = int.from_bytes(skb.buf[at : at + 2], "little")
     mangled_0 = flags & BPF_F_MARK_MANGLED_0
     if mangled_0 and not flags & BPF_F_MARK_ENFORCE and field == 0:
         return 0
     if size not in (0, 2, 4) or (size == 0 and old != 0):
-        return -errno.EINVAL
+        return -Errno.EINVAL
     if size == 2:
         old, new = old & U16, new & U16
     if l4 and skb.ip_summed == checksum.PARTIAL:
@@ -74,7 +74,7 @@ def bpf_csum_diff(m: Machine, old: int, old_size: int, new: int, new_size: int, 
     """
     old_size, new_size = old_size & U32, new_size & U32
     if (old_size | new_size) & 3 or old_size + new_size > _MAX_DIFF:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     removed = m.memory.read(old, old_size) if old_size else b""
     added = m.memory.read(new, new_size) if new_size else b""
     return checksum.diff(removed, added, seed & U32)
@@ -99,7 +99,7 @@ def bpf_csum_level(m: Machine, ctx: int, what: int) -> int:
     skb = skb_of(m, ctx)
     right = skb.ip_summed == checksum.UNNECESSARY
     if what == _LEVEL_QUERY:
-        return skb.csum_level if right else -errno.EACCES
+        return skb.csum_level if right else -Errno.EACCES
     if what == _LEVEL_INC and right:
         skb.csum_level = min(skb.csum_level + 1, _MAX_LEVEL)
     elif what == _LEVEL_INC and skb.ip_summed == checksum.NONE:
@@ -108,4 +108,4 @@ def bpf_csum_level(m: Machine, ctx: int, what: int) -> int:
         checksum.reset_unnecessary(skb)
     elif what == _LEVEL_DEC and right:
         skb.csum_level -= 1
-    return 0 if what in (_LEVEL_INC, _LEVEL_DEC, _LEVEL_RESET) else -errno.EINVAL
+    return 0 if what in (_LEVEL_INC, _LEVEL_DEC, _LEVEL_RESET) else -Errno.EINVAL

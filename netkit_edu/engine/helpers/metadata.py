@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import zlib
 from typing import TYPE_CHECKING
 
 from netkit_edu.engine.helpers.packet import clear_hash
 from netkit_edu.engine.helpers.registry import U32, helper, skb_of
-from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPPROTO_UDP, PacketType
+from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPPROTO_UDP, Errno, PacketType
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -20,7 +19,7 @@ def bpf_skb_change_type(m: Machine, ctx: int, pkt_type: int) -> int:
     """Say for whom the frame is, PACKET_HOST to PACKET_OTHERHOST; 0, or -EINVAL for, or on, any other type."""
     skb = skb_of(m, ctx)
     if skb.pkt_type > PacketType.OTHERHOST or pkt_type & U32 > PacketType.OTHERHOST:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     skb.pkt_type = pkt_type & U32
     return 0
 
@@ -76,9 +75,9 @@ def bpf_skb_set_tstamp(m: Machine, ctx: int, tstamp: int, clock: int) -> int:
     """
     skb = skb_of(m, ctx)
     if skb.protocol not in (ETH_P_IP, ETH_P_IPV6):
-        return -errno.EOPNOTSUPP
+        return -Errno.EOPNOTSUPP
     clock &= U32
     if clock > 2 or (clock and not tstamp):
-        return -errno.EINVAL
+        return -Errno.EINVAL
     skb.tstamp, skb.tstamp_type = tstamp, clock
     return 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from netkit_edu.engine.helpers.registry import INT_MAX, U32, buffer_size, helper, skb_of
 from netkit_edu.engine.memory import PACKET
+from netkit_edu.uapi import Errno
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -49,7 +49,7 @@ def bpf_skb_load_bytes(m: Machine, ctx: int, offset: int, to: int, size: int) ->
     m.memory.read(to, size)  # faults before anything of that size is made
     data = packet_bytes(skb, offset & U32, size) if offset & U32 <= INT_MAX else None
     m.memory.write(to, bytes(size) if data is None else data)
-    return -errno.EFAULT if data is None else 0
+    return -Errno.EFAULT if data is None else 0
 
 
 @helper
@@ -62,7 +62,7 @@ def bpf_skb_load_bytes_relative(m: Machine, ctx: int, offset: int, to: int, size
     found = begin is not None and offset & U32 <= _MAX_OFFSET
     found = found and begin + (offset & U32) + size <= skb.data + skb.headlen
     m.memory.write(to, bytes(skb.buf[begin + (offset & U32) :][:size]) if found else bytes(size))
-    return 0 if found else -errno.EFAULT
+    return 0 if found else -Errno.EFAULT
 
 
 @helper
@@ -72,9 +72,9 @@ def bpf_skb_store_bytes(m: Machine, ctx: int, offset: int, source: int, size: in
     offset &= U32
     data = m.memory.read(source, buffer_size(size & U32))
     if flags & ~(BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH):
-        return -errno.EINVAL
+        return -Errno.EINVAL
     if offset > INT_MAX or not make_writable(m, skb, offset + len(data)):
-        return -errno.EFAULT
+        return -Errno.EFAULT
     skb.buf[skb.data + offset : skb.data + offset + len(data)] = data
     if flags & BPF_F_INVALIDATE_HASH:
         clear_hash(skb)
@@ -85,4 +85,4 @@ def bpf_skb_store_bytes(m: Machine, ctx: int, offset: int, source: int, size: in
 def bpf_skb_pull_data(m: Machine, ctx: int, size: int) -> int:
     """Make the first ``size`` bytes of the packet linear, 0 for what is linear now; 0 or -ENOMEM if it is shorter."""
     skb = skb_of(m, ctx)
-    return 0 if make_writable(m, skb, size & U32 or skb.headlen) else -errno.ENOMEM
+    return 0 if make_writable(m, skb, size & U32 or skb.headlen) else -Errno.ENOMEM

@@ -5,7 +5,6 @@ The redirect helpers only write down the wish (`engine.redirect`). What needs de
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from netkit_edu.engine import redirect
@@ -14,6 +13,7 @@ from netkit_edu.engine.helpers.registry import U32, buffer_size, helper, signed3
 from netkit_edu.engine.memory import Fault
 from netkit_edu.engine.redirect import NextHop, RedirectInfo
 from netkit_edu.engine.skb import GSO_TCP, GSO_UDP_L4
+from netkit_edu.uapi import Errno
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -80,7 +80,7 @@ def bpf_clone_redirect(m: Machine, ctx: int, ifindex: int, flags: int) -> int:
     """Send a copy at once and go on; what transmission said (0 or NET_XMIT_*), or -EINVAL: flags, no such device."""
     skb = skb_of(m, ctx)
     if flags & ~BPF_F_INGRESS:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     result = m.world.clone_redirect(skb, ifindex & U32, flags)
     make_writable(m, skb, skb.headlen)
     return result
@@ -96,7 +96,7 @@ def bpf_fib_lookup(m: Machine, ctx: int, params: int, size: int, flags: int) -> 
     size, flags = buffer_size(size & U32), flags & U32
     given = m.memory.read(params, size)
     if size < _FIB_SIZE or flags & ~_FIB_FLAGS:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     result, found = m.world.fib_lookup(skb, given[:_FIB_SIZE], flags)
     m.memory.write(params, found)
     return result
@@ -113,10 +113,10 @@ def bpf_check_mtu(m: Machine, ctx: int, ifindex: int, mtu_len: int, len_diff: in
     len_diff = signed32(len_diff)
     given = m.memory.load(mtu_len, 4)
     if flags & ~BPF_MTU_CHK_SEGS or (flags and (len_diff or given)):
-        return -errno.EINVAL
+        return -Errno.EINVAL
     device = m.world.device_mtu(skb, ifindex & U32)
     if device is None:
-        return -errno.ENODEV
+        return -Errno.ENODEV
     mtu, header = device
     m.memory.store(mtu_len, 4, mtu)
     length = signed32((given + header if given else len(skb)) + len_diff)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from netkit_edu.engine.helpers.registry import buffer_size, helper, map_of
 from netkit_edu.engine.maps import RingBufMap
 from netkit_edu.engine.memory import Fault
 from netkit_edu.errors import KernelError
+from netkit_edu.uapi import Errno
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -29,7 +29,7 @@ def bpf_ringbuf_output(m: Machine, ringbuf: int, data: int, size: int, flags: in
     ring = _ring_of(m, ringbuf)
     copied = m.memory.read(data, buffer_size(size)) if size else b""
     if flags & ~_WAKEUP_FLAGS:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     try:
         ring.output(copied)
     except KernelError as refusal:

@@ -5,12 +5,11 @@ net/core/filter.c and net/core/skbuff.c, Linux 6.12.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from netkit_edu.engine.helpers.packet import refresh
 from netkit_edu.engine.helpers.registry import U16, helper, skb_of
-from netkit_edu.uapi import ETH_HLEN
+from netkit_edu.uapi import ETH_HLEN, Errno
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -54,12 +53,12 @@ def _vlan_pop(skb: SkBuff) -> int:
     elif skb.protocol not in _TAGS:
         return 0
     elif _cut_tag(skb) is None:
-        return -errno.ENOMEM
+        return -Errno.ENOMEM
     proto = skb.protocol
     if proto in _TAGS:
         tci = _cut_tag(skb)
         if tci is None:
-            return -errno.ENOMEM
+            return -Errno.ENOMEM
         _put_tag(skb, proto, tci)
     return 0
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from netkit_edu.engine import printk
 from netkit_edu.engine.helpers.registry import U32, buffer_size, helper
+from netkit_edu.uapi import Errno
 
 if TYPE_CHECKING:
     from netkit_edu.engine.machine import Machine
@@ -62,7 +62,7 @@ def bpf_trace_printk(m: Machine, fmt: int, fmt_size: int, arg1: int, arg2: int, 
     text = m.memory.read(fmt, buffer_size(fmt_size & U32))
     printed = printk.bstr_printf(text, (arg1, arg2, arg3), m.memory)
     if printed is None:
-        return -errno.EINVAL
+        return -Errno.EINVAL
     length, line = printed
     m.world.trace_printk(line.removesuffix("\n"))
     return length
