@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 
 from netkit_edu.errors import CompileError
@@ -25,6 +26,16 @@ GPL_HELPERS = {
     ).split()
 }
 
+# libbpf's names of sections whose programs are BPF_PROG_TYPE_SCHED_CLS (libbpf 1.4, section_defs)
+SECTIONS = ("netkit/peer", "netkit/primary", "tcx/ingress", "tcx/egress", "tc/ingress", "tc/egress", "tc", "classifier")
+# the first words of its other sections: none of these programs takes a packet of this course's hooks
+_OTHER_TYPES = set(
+    "action cgroup cgroup_skb fentry fexit flow_dissector fmod_ret freplace iter kprobe kretprobe ksyscall kretsyscall "
+    "lirc_mode2 lsm lsm_cgroup lwt_in lwt_out lwt_seg6local lwt_xmit netfilter perf_event raw_tp raw_tracepoint "
+    "sk_lookup sk_msg sk_reuseport sk_skb socket sockops struct_ops syscall tp tp_btf tracepoint uprobe uretprobe "
+    "usdt xdp".split()
+)
+
 
 def check(obj: Object, name: str) -> None:
     """Refuse an object without a program, with a program for another hook, or with a license that does not fit.
@@ -39,6 +50,7 @@ def check(obj: Object, name: str) -> None:
     if not obj.programs:
         raise _no_program(obj, name)
     for program in obj.programs.values():
+        _check_section(obj, program, name)
         _check_context(obj, program, name)
         _check_license(obj, program, name)
 
@@ -62,6 +74,32 @@ def _defined(source: str, function: str) -> int:
     called = rf"\b{re.escape(function)}\s*\("
     match = re.search(called + r"[^;{}]*\)\s*\{", source) or re.search(called, source)
     return source.count("\n", 0, match.start()) + 1 if match else 0
+
+
+def _check_section(obj: Object, program: ProgramCode, name: str) -> None:
+    if program.section in SECTIONS:
+        return
+    written = re.search(rf'SEC\s*\(\s*"\??({re.escape(program.section)})"', obj.source)
+    line = obj.source.count("\n", 0, written.start()) + 1 if written else _defined(obj.source, program.name)
+    column = written.start(1) - obj.source.rfind("\n", 0, written.start(1)) if written else 0
+    message = f'program {program.name} is in section "{program.section}"'
+    raise refuse(message, line, obj.source, name, section_words(program.section), column)
+
+
+def section_words(section: str) -> str:
+    """Return what to say about a program in a section that is none of this course's hooks."""
+    ours = (
+        'write SEC("netkit/peer") or SEC("netkit/primary"); SEC("tcx/ingress"), SEC("tcx/egress") and SEC("tc") go too'
+    )
+    first = re.split(r"[/.]", section)[0]
+    if first in _OTHER_TYPES:
+        return f"That makes it a program of another type ({first}). A program here is a SCHED_CLS program: {ours}."
+    hooks = [known for known in SECTIONS if known.startswith(f"{first}/")]
+    if hooks:
+        return f"There is no {section}: write {' or '.join(hooks)}."
+    near = difflib.get_close_matches(section, SECTIONS, 1, 0.7)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return f"{hint}No hook has that name: {ours}."
 
 
 def _check_context(obj: Object, program: ProgramCode, name: str) -> None:

@@ -42,6 +42,11 @@ _SAYING = (
     "-Werror=implicit-function-declaration",
     "-Werror=implicit-int",
     "-Werror=int-conversion",
+    "-Werror=return-type",
+    "-Werror=uninitialized",
+    "-Wno-unknown-warning-option",
+    "-Wno-error=sometimes-uninitialized",
+    "-Wno-error=uninitialized-const-pointer",
     "-Wno-error=incompatible-pointer-types",
 )
 FLAGS = (*_TARGET, *_SEEING, *_LINES, *_SAYING)
@@ -77,7 +82,7 @@ def compile_c(
 def compile_with_warnings(
     text: str, *, name: str = "cell", optimize: str = "-O2", headers: Mapping[str, str] | None = None
 ) -> tuple[Object, tuple[Diagnostic, ...]]:
-    """Like `compile_c`; return the compiler's warnings as well."""
+    """Like `compile_c`; return as well what compiles but hardly means what it says, each explained."""
     key = cache_key(text, optimize=optimize, headers=headers)
     data = cache.lookup(key)
     if data is not None:
@@ -89,8 +94,7 @@ def compile_with_warnings(
     try:
         obj = _finish(data, text, name)
     except ObjectError as error:
-        used = re.search(r"used in line (\d+)", str(error))
-        raise diagnostics.refuse(str(error), int(used[1]) if used else 0, text, name) from None
+        raise diagnostics.unusable(str(error), warnings, text, name) from None
     _warnings[key] = warnings
     cache.store(key, data, on_disk=not warnings)
     return obj, warnings

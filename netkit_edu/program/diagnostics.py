@@ -16,13 +16,17 @@ _MESSAGE = re.compile(
     re.M,
 )
 _BACKEND = re.compile(r"^Error at line (?P<line>\d+): (?P<text>.*)$", re.M)
+_TRAP = (
+    "Somewhere behind this line C gives the program no meaning: a value is read that was never stored, a division is "
+    "by 0, or a loop without an end does nothing."
+)
 _NOISE = re.compile(r" for DAG: .*| to 0x[0-9a-f]+: .*|0x[0-9a-f]+: \w+ = Constant<\d+> ")  # of LLVM's inside
 
 
 def parse(messages: str, text: str) -> list[Diagnostic]:
-    """Return the compiler's errors and warnings about ``text``, in its order, each once.
+    """Return the compiler's errors about ``text`` and those warnings that `explain` has a sentence for, each once.
 
-    A message about one of our headers keeps its words and has line 0.
+    They stand in the compiler's order. An error in one of our headers keeps its words and has line 0.
     """
     lines = text.splitlines()
     found: dict[Diagnostic, None] = {}
@@ -30,7 +34,9 @@ def parse(messages: str, text: str) -> list[Diagnostic]:
         own = match["file"] == CELL
         line = int(match["line"]) if own else 0
         words = match["text"] if own else f"{match['file'].rpartition('/')[2]}: {match['text']}"
-        found[_diagnostic(match["severity"], words, line, int(match["column"]), lines)] = None
+        one = _diagnostic(match["severity"], words, line, int(match["column"]), lines)
+        if one.severity == "error" or (own and one.explanation):
+            found[one] = None
     for match in _BACKEND.finditer(messages):
         found[_diagnostic("error", match["text"], int(match["line"]), 0, lines)] = None
     return list(found)
@@ -67,18 +73,27 @@ def render(diagnostic: Diagnostic, name: str) -> str:
     return "\n".join(out)
 
 
-def refuse(message: str, line: int, text: str, name: str, explanation: str = "") -> CompileError:
+def refuse(message: str, line: int, text: str, name: str, explanation: str = "", column: int = 0) -> CompileError:
     """Return the error for something the compiler took and no kernel would, about one line of ``text``."""
     lines = text.splitlines()
     source = lines[line - 1] if 0 < line <= len(lines) else ""
-    one = Diagnostic("error", message, line, 0, source, explanation)
+    one = Diagnostic("error", message, line, column, source, explanation)
     return CompileError(render(one, name), (one,))
+
+
+def unusable(message: str, warnings: Sequence[Diagnostic], text: str, name: str) -> CompileError:
+    """Return the error for an object that came out and cannot be read, with the warnings that may tell why."""
+    used = re.search(r"used in line (\d+)", message)
+    line = int(used[1]) if used else 0
+    if "__bpf_trap" not in message:  # what LLVM 20 and newer put where a program's meaning ends
+        return refuse(message, line, text, name)
+    error = refuse("the compiler sees that this cannot go on", line, text, name, _TRAP)
+    return CompileError(str(error), (*error.diagnostics, *warnings))
 
 
 def _diagnostic(severity: str, words: str, line: int, column: int, lines: Sequence[str]) -> Diagnostic:
     source = lines[line - 1] if 0 < line <= len(lines) else ""
     before = source.encode()[: max(0, column - 1)].decode("utf-8", "replace")
     words = _NOISE.sub("", words).replace(f"{CELL}:", "line ").strip()
-    return Diagnostic(
-        severity, words, line, len(before) + 1 if line and column else 0, source, explain(words, source, lines)
-    )
+    character = len(before) + 1 if line and column else 0
+    return Diagnostic(severity, words, line, character, source, explain(words, source, character))

@@ -5,12 +5,21 @@ from __future__ import annotations
 import pytest
 
 from netkit_edu.errors import CompileError
+from netkit_edu.program.check import SECTIONS
 from netkit_edu.program.compiler import compile_c, compile_with_warnings
 from netkit_edu.program.diagnostics import parse
-from tests.program.compiled import each_compiler, only, program
+from tests.program.compiled import COURSE, SAMPLES, each_compiler, need_compiler, only, program
 
 GPL = 'char _license[] SEC("license") = "GPL";\n'
 LIBBPF = "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n"
+A_MAP = 'struct { __uint(type, 2); __type(key, int); __type(value, int); } m SEC(".maps");\n'
+
+
+def in_section(section: str) -> str:
+    """A program that is right but for its section."""
+    return f'\nSEC("{section}")\nint f(struct __sk_buff *skb)\n{{\n\treturn 0;\n}}\n'
+
+
 MISTAKES = {
     "missing semicolon": (program("\tint x = 5\n\tx++;"), 3, 11, "expected ';'", "ends with a semicolon"),
     "missing semicolon after return": (
@@ -178,6 +187,55 @@ MISTAKES = {
         "division",
         "unsigned numbers",
     ),
+    "number for an address": (
+        program("\t__u32 port = 53;\n\treturn bpf_map_lookup_elem(&m, port) != 0;", A_MAP),
+        5,
+        33,
+        "integer to pointer conversion passing",
+        "This wants an address: write &port.",
+    ),
+    "constant for an address": (
+        program("\treturn bpf_map_lookup_elem(&m, 53) != 0;", A_MAP),
+        4,
+        33,
+        "integer to pointer conversion passing",
+        "put the number into a variable, and write &",
+    ),
+    "address for a number": (
+        program("\t__u32 k = 0;\n\tskb->mark = bpf_map_lookup_elem(&m, &k);", A_MAP),
+        5,
+        12,
+        "pointer to integer conversion",
+        "*p is the number",
+    ),
+    "no return": (
+        'SEC("tc") int f(struct __sk_buff *skb)\n{\n\tskb->mark = 1;\n}\n',
+        4,
+        1,
+        "does not return a value",
+        "let every way through it end with a return",
+    ),
+    "no return on one way": (
+        'SEC("tc") int f(struct __sk_buff *skb)\n{\n\tif (skb->mark)\n\t\treturn 0;\n}\n',
+        5,
+        1,
+        "does not return a value in all control paths",
+        "let every way through it end with a return",
+    ),
+    "variable without a value": (
+        program("\t__u32 x;\n\tif (x)\n\t\treturn 2;"),
+        4,
+        6,
+        "uninitialized",
+        "give it a value where it is declared",
+    ),
+    "misspelt hook": (in_section("netkit/pear"), 2, 6, "netkit/pear", "write netkit/peer or netkit/primary"),
+    "misspelt kind of hook": (in_section("netkitt/peer"), 2, 6, "netkitt/peer", "Did you mean netkit/peer?"),
+    "half a hook": (in_section("tcx"), 2, 6, "tcx", "write tcx/ingress or tcx/egress"),
+    "section of an XDP program": (in_section("xdp"), 2, 6, "xdp", "A program here is a SCHED_CLS program"),
+    "section of a socket filter": (in_section("socket"), 2, 6, "socket", "of another type (socket)"),
+    "section of a tracing program": (in_section("kprobe/ip_rcv"), 2, 6, "kprobe", "of another type (kprobe)"),
+    "section of a tracepoint": (in_section("tracepoint/net/x"), 2, 6, "tracepoint", "of another type (tracepoint)"),
     "too many arguments": (
         program('\tbpf_printk("%d %d %d %d", 1, 2, 3, skb->len);', GPL),
         4,
@@ -217,7 +275,54 @@ def test_an_assignment_as_a_condition_is_a_warning_that_is_explained(kind):
         obj, (warning,) = compile_with_warnings(text)
     assert list(obj.programs) == ["f"]
     assert (warning.severity, warning.line, warning.column) == ("warning", 3, 16)
-    assert "write ==" in warning.explanation
+    assert "= stores, == compares" in warning.explanation
+
+
+SUSPICIOUS = {
+    "skb->mark == 5;": "To store, write =",
+    "skb->mark + 5;": "thrown away",
+    "if (skb->len > 5);": "The ; ends the statement",
+    "if (skb->len & 1 == 0) return 2;": "brackets",
+    "if (skb->mark == 5 || 6) return 2;": "a == 5 || a == 6",
+    "if (!skb->len == 5) return 2;": "a != b",
+    "__u16 port = skb->len; if (port > 70000) return 2;": "never changes",
+    "__u8 a = 300; skb->mark = a;": "does not fit",
+    "__u32 x; if (skb->len > 5) x = 1; skb->mark = x;": "holds anything",
+    "__u32 a[2] = {}; skb->mark = a[2];": "0 to n - 1",
+    "__u32 x = 0, *p = &x; if (p > 5) return 2;": "*p is the number",
+    "__u32 x = 0; __u64 *p = &x; skb->mark = *p;": "different types",
+}
+
+
+@each_compiler
+@pytest.mark.parametrize("line", SUSPICIOUS)
+def test_what_hardly_means_what_it_says_is_a_warning_with_a_sentence(line, kind):
+    with only(kind):
+        _, warnings = compile_with_warnings(program(f"\t{line}"))
+    assert warnings and all(one.line == 3 and one.column and one.severity == "warning" for one in warnings)
+    assert SUSPICIOUS[line] in warnings[0].explanation
+
+
+@each_compiler
+@pytest.mark.parametrize(
+    "line", ["__u32 unused;", "int x = 0; x = 5;", "bpf_skb_pull_data(skb, 0);", "(void)skb->len;"]
+)
+def test_what_may_be_meant_is_no_warning(line, kind):
+    with only(kind):
+        assert compile_with_warnings(program(f"\t{line}"))[1] == ()
+
+
+@pytest.mark.parametrize("path", SAMPLES + COURSE, ids=lambda path: path.name.split(".")[0])
+def test_programs_of_the_course_compile_without_a_warning(path):
+    need_compiler()
+    with only(""):
+        assert compile_with_warnings(path.read_text())[1] == ()
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "?netkit/peer"])
+def test_libbpfs_sections_for_packet_programs_are_taken(section):
+    need_compiler()
+    assert compile_c(in_section(section)).programs["f"].section == section.removeprefix("?")
 
 
 def test_warnings_are_said_again_when_the_cell_is_run_again():
