@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+from collections.abc import Sequence
 
 from netkit_edu.errors import CompileError, Diagnostic, KernelError, NetkitEduError, ProgramFault
 from netkit_edu.ui import page
@@ -49,13 +50,52 @@ def _place(d: Diagnostic) -> str:
 def as_text(error: BaseException, source: str = "") -> str:
     """Return an error as plain text; ``source`` is the C text for errors that name a line of it."""
     lines = [f"{title(error)}: {_said(error)}"]
-    for d in getattr(error, "diagnostics", ()) if isinstance(error, CompileError) else ():
-        place = f"{_place(d)}: " if d.line else ""
-        lines += [f"{place}{d.message}", *caret(d, source)]
-        lines += [f"     → {d.explanation}"] if d.explanation else []
+    if isinstance(error, CompileError):
+        lines += _diagnostic_lines(error.diagnostics, source)
     if isinstance(error, ProgramFault):
         lines += _fault_lines(error)
     return "\n".join(lines)
+
+
+def warnings_text(warnings: Sequence[Diagnostic], source: str = "") -> str:
+    """Return as plain text what compiles but hardly means what it says; ``source`` is the C text."""
+    return "\n".join([f"{_doubt(warnings)}:", *_diagnostic_lines(warnings, source)])
+
+
+def warnings_html(warnings: Sequence[Diagnostic], source: str = "") -> str:
+    """Return the same as a box that a screen reader reads out when it comes to it."""
+    head = f"<p><span class='word'>⚠ {_doubt(warnings)}.</span></p>"
+    return page.box(head + _diagnostics_html(warnings, source), "warn", "status")
+
+
+def _doubt(warnings: Sequence[Diagnostic]) -> str:
+    looks = "one line looks" if len({d.line for d in warnings}) == 1 else "some lines look"
+    return f"It compiles, but {looks} like a mistake"
+
+
+def _diagnostic_lines(diagnostics: Sequence[Diagnostic], source: str) -> list[str]:
+    lines = []
+    for d in diagnostics:
+        lines += [": ".join([*_heading(d), d.message]), *caret(d, source)]
+        lines += [f"     → {d.explanation}"] if d.explanation else []
+    return lines
+
+
+def _diagnostics_html(diagnostics: Sequence[Diagnostic], source: str) -> str:
+    body = []
+    for d in diagnostics:
+        heading = "".join(f"<strong>{words}:</strong> " for words in _heading(d))
+        body.append(f"<p>{heading}{page.esc(d.message)}</p>")
+        if quoted := caret(d, source):
+            body.append(f"<pre>{page.esc(quoted[0])}")
+            body.append(f"\n<span class='wrong'>{page.esc(quoted[1])}</span></pre>" if quoted[1:] else "</pre>")
+        if d.explanation:
+            body.append(f"<p>→ {page.inline(d.explanation)}</p>")
+    return "".join(body)
+
+
+def _heading(d: Diagnostic) -> list[str]:
+    return ([_place(d)] if d.line else []) + (["warning"] if d.severity == "warning" else [])
 
 
 def _said(error: BaseException) -> str:
@@ -86,14 +126,8 @@ def _fault_lines(error: ProgramFault) -> list[str]:
 def as_html(error: BaseException, source: str = "") -> str:
     """Return an error as a box that a screen reader announces."""
     body = [f"<p><span class='word'>✗ {page.esc(title(error))}.</span> {page.esc(_said(error))}</p>"]
-    for d in getattr(error, "diagnostics", ()) if isinstance(error, CompileError) else ():
-        place = f"<strong>{_place(d)}:</strong> " if d.line else ""
-        body.append(f"<p>{place}{page.esc(d.message)}</p>")
-        if quoted := caret(d, source):
-            body.append(f"<pre>{page.esc(quoted[0])}")
-            body.append(f"\n<span class='wrong'>{page.esc(quoted[1])}</span></pre>" if quoted[1:] else "</pre>")
-        if d.explanation:
-            body.append(f"<p>→ {page.inline(d.explanation)}</p>")
+    if isinstance(error, CompileError):
+        body.append(_diagnostics_html(error.diagnostics, source))
     if isinstance(error, ProgramFault):
         body.append(f"<pre>{page.esc(chr(10).join(_fault_lines(error)))}</pre>")
     return page.box("".join(body), "bad", "alert")

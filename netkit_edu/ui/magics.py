@@ -15,7 +15,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from netkit_edu.errors import NetkitEduError, UsageError
+from netkit_edu.errors import Diagnostic, NetkitEduError, UsageError
 from netkit_edu.ui import errors, listing, page
 
 _FUNCTION = re.compile(r"""SEC\s*\(\s*"[^"]*"\s*\)\s*(?:__\w+\s+)*\w[\w\s\*]*?\b(\w+)\s*\(""")
@@ -47,8 +47,8 @@ def arguments(line: str) -> tuple[str, str]:
     return name, optimize
 
 
-def compile_cell(line: str, body: str, *, skipped: int = 0) -> dict[str, object]:
-    """Compile a cell and return what to bind: name -> `Program` or `CompiledObject`.
+def compile_cell(line: str, body: str, *, skipped: int = 0) -> tuple[dict[str, object], tuple[Diagnostic, ...]]:
+    """Compile a cell; return what to bind, name -> `Program` or `CompiledObject`, and what looks like a mistake.
 
     Args:
         line: the words behind ``%%bpf``.
@@ -58,19 +58,24 @@ def compile_cell(line: str, body: str, *, skipped: int = 0) -> dict[str, object]
     Raises:
         NetkitEduError: CompileError, ObjectError or UsageError; nothing is bound then.
     """
-    from netkit_edu import programs
+    from netkit_edu.program.compiler import compile_with_warnings
+    from netkit_edu.programs import CompiledObject
 
     name, optimize = arguments(line)
     if not body.strip():
         raise UsageError("the cell is empty: write a C function under the %%bpf line")
-    # The empty lines stand for %%bpf and what is above it, so that the compiler counts as JupyterLab does.
-    text = "\n" * (skipped + 1) + body
-    compiled = programs.compile(text, name=name or "cell", optimize=optimize)
+    obj, warnings = compile_with_warnings(_counted(body, skipped), name=name or "cell", optimize=optimize)
+    compiled = CompiledObject(obj)
     if not compiled:
         raise UsageError('no program in this cell: put SEC("netkit/peer") before the function that is to run')
     if name:
-        return {name: next(iter(compiled.values())) if len(compiled) == 1 else compiled}
-    return dict(compiled)
+        return {name: next(iter(compiled.values())) if len(compiled) == 1 else compiled}, warnings
+    return dict(compiled), warnings
+
+
+def _counted(body: str, skipped: int) -> str:
+    """Put empty lines for ``%%bpf`` and what is above it, so that the compiler counts as JupyterLab does."""
+    return "\n" * (skipped + 1) + body
 
 
 def broken_names(line: str, body: str) -> list[str]:
@@ -155,14 +160,18 @@ def run_cell(ip, line: str, cell: str) -> None:
 
     raw = ip.history_manager.input_hist_raw[-1] if ip.history_manager else ""
     skipped = skipped_lines(raw)
+    text = _counted(cell, skipped)
     try:
-        bound = compile_cell(line, cell, skipped=skipped)
+        bound, warnings = compile_cell(line, cell, skipped=skipped)
     except NetkitEduError as error:
         ip.user_ns.update({name: BrokenProgram(name, error) for name in broken_names(line, cell)})
         if is_strict():
             raise
-        text = "\n" * (skipped + 1) + cell
         display({"text/html": errors.as_html(error, text), "text/plain": errors.as_text(error, text)}, raw=True)
         return
     ip.user_ns.update(bound)
-    display({"text/html": success_html(bound), "text/plain": success_text(bound)}, raw=True)
+    said = {"text/html": success_html(bound), "text/plain": success_text(bound)}
+    if warnings:
+        said["text/html"] += errors.warnings_html(warnings, text)
+        said["text/plain"] += "\n" + errors.warnings_text(warnings, text)
+    display(said, raw=True)

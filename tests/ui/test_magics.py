@@ -56,6 +56,26 @@ def test_compile_error_names_the_cells_own_line(shell, above):
     assert f"line {wrong}" in shell.text() and "nonsense" in shell.html() and "^" in shell.text()
 
 
+def test_line_that_hardly_means_what_it_says_is_shown_as_a_warning(shell):
+    cell = "%%bpf knob\n" + KNOB.replace("return v", "if (skb->mark = 5)\n\t\treturn NETKIT_DROP;\n\treturn v")
+    shell.run(cell)
+    number = next(i for i, text in enumerate(cell.splitlines(), 1) if "skb->mark" in text)
+    assert isinstance(shell.ip.user_ns["knob"], Program)
+    for said in (shell.text(), shell.html()):
+        assert "instructions" in said and "It compiles, but one line looks like a mistake" in said
+        assert f"line {number}, column 16:" in said and "= stores, == compares" in said and "^" in said
+    assert 'class="nk box warn"' in shell.html() and 'role="alert"' not in shell.html()
+    shell.run(cell)
+    assert "= stores, == compares" in shell.text()
+    shell.run("%%bpf knob\n" + KNOB)
+    assert "mistake" not in shell.text()
+
+
+def test_warning_beside_an_error_is_called_one(shell):
+    shell.run("%%bpf knob\n" + KNOB.replace("return v", "if (skb->mark = 5)\n\t\treturn NETKIT_DROP\n\treturn v"))
+    assert "This does not compile: 1 error." in shell.text() and ": warning: using the result" in shell.text()
+
+
 def test_failing_cell_fails_softly_and_its_program_raises_when_used(shell):
     result = shell.run("%%bpf\n" + KNOB.replace("return v", "retrn v"))
     assert result.success and 'role="alert"' in shell.html()
