@@ -147,8 +147,12 @@ class Backend(Protocol):
         """
 
     def link_set(self, ns: int, ifindex: int, *, up: bool | None = None, mtu: int | None = None,
-                 mac: str | None = None, info: Mapping | None = None) -> None:  # fmt: skip
-        """Change a device (RTM_NEWLINK without NLM_F_CREATE)."""
+                 mac: str | None = None, info: Mapping | None = None, name: str = "",
+                 netns: int | None = None) -> None:  # fmt: skip
+        """Change a device (RTM_NEWLINK without NLM_F_CREATE).
+
+        ``netns`` moves it there: it goes down, without its addresses, and gets another number if its own is taken.
+        """
 
     def link_del(self, ns: int, ifindex: int) -> None:
         """Delete a device; a pair goes whole."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 
-from netkit_edu.arguments import choice, mac_address, whole_number
+from netkit_edu.arguments import choice, device_name, mac_address, whole_number
 from netkit_edu.attachment import Attachment
 from netkit_edu.backend import Chain, LinkInfo, LinkStats
 from netkit_edu.capture import Capture
@@ -160,6 +160,34 @@ class Device:
     def addr(self, address: str) -> Device:
         """Give it an IPv4 address with prefix length, for example "10.0.9.2/24"; return it."""
         self.node.addr(self, address)
+        return self
+
+    def rename(self, name: str) -> Device:
+        """Give it another name, up or down; return it.
+
+        Raises:
+            KernelError: EEXIST if its node has a device of that name.
+            UsageError: no device may have that name.
+        """
+        self._calls.link_set(self.node.ns, self.ifindex, name=device_name(name))
+        return self
+
+    def move(self, node, *, name: str = "") -> Device:
+        """Move it into another node's namespace; return it. Programs and links stay where they are.
+
+        It is down afterwards, without addresses, and has another ifindex if its own is taken there. Authority over a
+        pair goes where its primary goes.
+
+        Args:
+            node: whose it is to be.
+            name: what it is to be called there; by default as it is.
+
+        Raises:
+            KernelError: EEXIST if that node has a device of that name; EINVAL for a loopback.
+            UsageError: no node of this lab, or no device may have that name.
+        """
+        name = device_name(name) if name else self.name
+        self.node.lab.move(self, node, name)
         return self
 
     def delete(self) -> None:

@@ -207,6 +207,15 @@ class Lab:
         """Return the device of that number in a node, always the same object."""
         return self._devices.setdefault((self._own(node).ns, ifindex), Device(node, ifindex))
 
+    def move(self, device: Device, node: Node, name: str) -> None:
+        """Move a device into another node's namespace: what `Device.move` does."""
+        here, calls = device.node.ns, self.kernel_calls
+        calls.link_set(here, device.ifindex, netns=self._own(node).ns, name=name)
+        self._devices.pop((here, device.ifindex), None)
+        device.node = node
+        device.ifindex = next(link.ifindex for link in calls.links(node.ns) if link.name == name)
+        self._devices[node.ns, device.ifindex] = device
+
     def gateway(self, pod: Pod) -> str:
         """Return the host's address on a pod's pair."""
         if not isinstance(pod, Pod):

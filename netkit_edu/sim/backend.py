@@ -18,6 +18,8 @@ from netkit_edu.sim.netdevice import NetDevice, dummy_setup, nic_connect, nic_se
 from netkit_edu.sim.netns import Netns
 from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
+    dev_change_name,
+    dev_change_net_namespace,
     dev_validate_mtu,
     parse_mac,
     register_netdevice,
@@ -111,18 +113,23 @@ class SimBackend(BpfCalls):
         return kind
 
     def link_set(self, ns: int, ifindex: int, *, up: bool | None = None, mtu: int | None = None,
-                 mac: str | None = None, info: Mapping | None = None) -> None:  # fmt: skip
-        """Change a device: first the attributes of its kind, then address, MTU and state."""
+                 mac: str | None = None, info: Mapping | None = None, name: str = "",
+                 netns: int | None = None) -> None:  # fmt: skip
+        """Change a device: first the attributes of its kind, then its namespace, address, MTU, name and state."""
         dev = self._dev(ns, ifindex)
         if info is not None:
             if dev.kind != "netkit":
                 raise KernelError("EOPNOTSUPP")
             netkit.netkit_change_link(dev, _info(dev.kind, info))
+        if netns is not None:
+            dev_change_net_namespace(dev, self._net(netns), name)
         if mac is not None:
             _set_mac_address(dev, parse_mac(mac))
         if mtu is not None:
             dev_validate_mtu(dev, mtu)
             dev.mtu = mtu
+        if name:
+            dev_change_name(dev, name)
         if up is not None:
             (core.dev_open if up else core.dev_close)(dev)
 

@@ -7,7 +7,7 @@ dictionary for each prefix length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netkit_edu.errors import KernelError
 from netkit_edu.journey import HopKind
@@ -77,6 +77,15 @@ class Fib:
                     table[prefix] = kept
                 else:
                     del table[prefix]
+
+    def renamed(self, dev, old: str) -> None:
+        """A device has another name now: its routes are shown with it."""
+        for table in self._tables.values():
+            for prefix, routes in table.items():
+                table[prefix] = [
+                    replace(r, text=r.text.replace(f"dev {old}", f"dev {dev.name}")) if r.dev is dev else r
+                    for r in routes
+                ]
 
     def find(self, daddr: int, oif: int = 0) -> FibInfo | None:
         """Return the route for ``daddr`` with the longest prefix, through device number ``oif`` if that is given."""

@@ -116,6 +116,48 @@ def register_netdevice(dev: NetDevice, net, name: str, ifindex: int = 0) -> None
 def unregister_netdevice(dev: NetDevice) -> None:
     """Take a device out of its namespace, with its addresses and routes."""
     core.dev_close(dev)
+    _unlist_netdevice(dev)
+    dev_tcx_uninstall(dev)
+    if dev.netdev_ops.ndo_uninit is not None:
+        dev.netdev_ops.ndo_uninit(dev)
+
+
+def dev_change_net_namespace(dev: NetDevice, net, pat: str = "") -> None:
+    """Move a device to another namespace; it goes down and loses its addresses, but keeps programs and counters.
+
+    It keeps its number, too, unless that is taken there.
+
+    Args:
+        pat: the name it is to have there; by default its own.
+
+    Raises:
+        KernelError: EINVAL for the loopback, EEXIST if the name is taken there.
+    """
+    if dev is dev.net.loopback:
+        raise KernelError("EINVAL", "The interface netns is immutable")
+    if net is dev.net:
+        return
+    name = dev_get_valid_name(net, pat or dev.name)
+    core.dev_close(dev)
+    _unlist_netdevice(dev)
+    dev.taps = ()
+    if dev.ifindex in net.devices:
+        dev.ifindex = net.dev_new_index()
+    net.devices[dev.ifindex] = dev
+    dev.rename(net, name)
+
+
+def dev_change_name(dev: NetDevice, name: str) -> None:
+    """Give a device another name, up or down; EEXIST if it is taken."""
+    if name == dev.name:
+        return
+    old, name = dev.name, dev_get_valid_name(dev.net, name)
+    dev.rename(dev.net, name)
+    dev.net.fib.renamed(dev, old)
+
+
+def _unlist_netdevice(dev: NetDevice) -> None:
+    """Its namespace forgets the device, its addresses, routes and neighbours."""
     net = dev.net
     net.fib.remove(lambda route: route.dev is dev)
     net.local_addresses -= {address for address, _ in dev.addresses}
@@ -123,6 +165,3 @@ def unregister_netdevice(dev: NetDevice) -> None:
     dev.addresses.clear()
     dev.neighbours.clear()
     net.devices.pop(dev.ifindex, None)
-    dev_tcx_uninstall(dev)
-    if dev.netdev_ops.ndo_uninit is not None:
-        dev.netdev_ops.ndo_uninit(dev)
