@@ -21,6 +21,7 @@ from netkit_edu.uapi import Hook, Mode, Verdict
 
 ACTIONS = ("attach at primary", "attach at peer", "look", "set_policy", "set_mode", "set_mtu", "delete")
 PLACES = ("host", "pod")
+DONE = '"" (it is done)'
 PRIMARY_NUMBER, PEER_NUMBER = 50, 60  # ifindexes that are free in every namespace
 
 
@@ -94,17 +95,30 @@ def refusal(inside, primary_in, device, action):
 
     def expected(self, case: Try) -> str:
         """Return what the kernel said."""
-        return case.said
+        return case.said or DONE
 
     def got(self, answer: object, case: Try) -> object:
         """Ask the learner's function."""
-        return answer(case.inside, case.primary_in, case.device, case.action)
+        said = answer(case.inside, case.primary_in, case.device, case.action)
+        return DONE if said == "" else said
 
     def diagnose(self, misses: Misses) -> str:
         """Name an answer that is no text, or the misunderstandings that give every wrong one."""
         if any(not isinstance(miss.got, str) for miss in misses):
             return 'Return text: "" where the kernel does it, else the errno, such as "EACCES".'
-        return explain(misses, self.slips, _refusal_model)
+        named = explain(misses, self.slips, lambda case, **slips: _refusal_model(case, **slips) or DONE)
+        return named or next(slip.words for slip in self.slips if slip.flag == _about(misses[0].case))
+
+
+def _about(case: Try) -> str:
+    """Return the flag of the misunderstanding that a single wrong case is most likely about."""
+    if case.said == "ENODEV":
+        return "sees_all"
+    if case.said == "ENXIO":
+        return "foreign_kind"
+    if case.action in ("set_mtu", "delete"):
+        return "no_mtu" if case.action == "set_mtu" else "no_delete"
+    return "mode_changes" if case.action == "set_mode" and case.device == "primary" else "host_rules"
 
 
 def tried(case: Try) -> str:
@@ -237,7 +251,11 @@ def order(operations):
         """Name an answer that is no list, or the misunderstandings that give every wrong one."""
         if any(not isinstance(miss.got, list) for miss in misses):
             return 'Return a list of names, such as ["a", "c"].'
-        return explain(misses, self.slips, _order_model)
+        if named := explain(misses, self.slips, _order_model):
+            return named
+        if any(len(set(miss.got)) < len(miss.got) for miss in misses):
+            return next(slip.words for slip in self.slips if slip.flag == "duplicates_stay")
+        return "Play it by hand, one operation at a time: where is your list another than the expected one?"
 
 
 def _operations(rng: random.Random) -> tuple[tuple, ...]:

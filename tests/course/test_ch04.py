@@ -109,6 +109,14 @@ def test_answers_of_another_shape_are_told_which_is_wanted():
     assert check("04.order", lambda operations: ...).headline.startswith("not yet")
 
 
+def test_an_answer_with_several_misunderstandings_is_told_about_the_first():
+    found = check("04.refusal", lambda inside, primary_in, device, action: "EACCES" if inside == "pod" else "", seed=5)
+    assert found.thought in {slip.words for slip in Refusal.slips}
+    assert dict(found.rows)["expected"].startswith(("E", '""'))
+    found = check("04.order", lambda operations: [name for what, name, *_ in operations if what == "attach"], seed=5)
+    assert "EEXIST" in found.thought
+
+
 @pytest.mark.parametrize("inside", ["host", "pod"])
 def test_a_device_of_another_namespace_is_unknown_rather_than_forbidden(inside):
     elsewhere = {"host": "pod", "pod": "host"}[inside]
