@@ -1,0 +1,384 @@
+"""Exercises of chapter 08: out past the host's stack, the fate of a redirect, and in past it.
+
+The two programs run in a lab, one frame after another, and are judged by the way each frame took. What a frame's way
+should be is said by its own addresses, and the fate of a redirect by the lab.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network
+
+from netkit_edu import uapi
+from netkit_edu.course.ch03 import Frame, Slip, explain, of_fault
+from netkit_edu.course.datagrams import Datagram, random_datagram
+from netkit_edu.course.exercise import CASES, Exercise, FunctionExercise, Misses, Raised, collect
+from netkit_edu.course.ways import STACK, STRAIGHT, ArrivingLab, LeavingLab
+from netkit_edu.journey import FateKind
+from netkit_edu.lab import Lab
+from netkit_edu.program import isa
+from netkit_edu.program.object import Object, ProgramCode
+from netkit_edu.programs import Program
+
+DELIVERED, DROPPED, LOST = (str(kind) for kind in (FateKind.DELIVERED, FateKind.DROPPED, FateKind.LOST))
+PODS, HOST_IP, OUTSIDE_IP = IPv4Network("10.0.0.0/16"), "192.0.2.1", "192.0.2.2"
+NIC_MAC, OUTSIDE_MAC, NO_MAC = "02:00:c0:00:02:01", "02:00:c0:00:02:02", "00:00:00:00:00:00"
+IP_HEADER = 34  # bytes up to the end of an IP header without options
+
+
+# leave --------------------------------------------------------------------------------------------------------------
+
+
+def frames(rng: random.Random, addresses: Sequence[str], others: Sequence[str], src: str) -> list[Frame]:
+    """Return `CASES` frames for these addresses; some for ``others`` are not IPv4, or cut inside the IP header."""
+    made = [Frame(random_datagram(rng, src=src, dst=dst)) for dst in addresses]
+    for dst in others:
+        made += [Frame(random_datagram(rng, src=src, dst=dst, ethertype=t)) for t in (uapi.ETH_P_ARP, 0x88CC)]
+        made += [Frame(random_datagram(rng, src=src, dst=dst), keep=rng.randrange(14, IP_HEADER)) for _ in range(2)]
+    made += [Frame(random_datagram(rng, src=src, dst=rng.choice(addresses))) for _ in range(CASES - len(made))]
+    rng.shuffle(made)
+    return made
+
+
+class Leave(Exercise):
+    """A program at a pod's end that sends what is for outside past the host's stack."""
+
+    id = "08.leave"
+    solution = """\
+%%bpf leave
+volatile const __u32 NIC;
+volatile const __u8 NIC_MAC[6];
+volatile const __u8 OUTSIDE_MAC[6];
+
+SEC("netkit/peer")
+int leave(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *data_end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = data + sizeof(*eth);
+
+	if ((void *)(ip + 1) > data_end || eth->h_proto != bpf_htons(ETH_P_IP))
+		return NETKIT_PASS;
+	if ((ip->daddr & bpf_htonl(0xffff0000)) == bpf_htonl(0x0a000000))
+		return NETKIT_PASS;
+	if (ip->daddr == bpf_htonl(0xc0000201))
+		return NETKIT_PASS;
+
+	for (int i = 0; i < 6; i++) {
+		eth->h_source[i] = NIC_MAC[i];
+		eth->h_dest[i] = OUTSIDE_MAC[i];
+	}
+	return bpf_redirect(NIC, 0);
+}
+"""
+
+    def wants(self, answer: object) -> str:
+        """Refuse what is no program that can be bound."""
+        return "" if callable(getattr(answer, "bind", None)) else _wants_program(answer)
+
+    def cases(self, rng: random.Random) -> Iterable[Frame]:
+        """Yield frames for outside, addresses behind it, the pods, the host, and what only looks like one of them."""
+        addresses = [
+            OUTSIDE_IP, f"198.51.100.{rng.randrange(1, 255)}", HOST_IP, HOST_IP, "10.0.2.2", "10.0.1.1",
+            f"10.0.{rng.randrange(3, 255)}.{rng.randrange(1, 255)}", f"10.{rng.randrange(1, 255)}.0.2",
+            "192.0.2.3", "192.0.1.2", "2.0.0.10", "1.2.0.192", f"{rng.randrange(11, 100)}.0.2.2",
+        ]  # fmt: skip
+        return frames(rng, addresses, [OUTSIDE_IP, addresses[1]], "10.0.1.2")
+
+    def expected(self, case: Frame) -> str:
+        """Return which way the frame is to take."""
+        if not case.is_ip or not case.has(IP_HEADER):
+            return STACK
+        dst = case.datagram.dst
+        return STACK if dst == HOST_IP or IPv4Address(dst) in PODS else STRAIGHT
+
+    def prepare(self, answer: Program) -> LeavingLab:
+        """Attach the program in a lab."""
+        return LeavingLab(answer)
+
+    def got(self, answer: LeavingLab, case: Frame) -> str:
+        """Send the frame and see which way it takes."""
+        return answer.way(case.bytes)
+
+    def diagnose(self, misses: Misses) -> str:
+        """Name what the frames have in common that took a wrong way."""
+        if fault := next((m.got for m in misses if isinstance(m.got, Raised)), None):
+            return of_fault(fault)
+        said = {miss.got for miss in misses}
+        if all(one.got == STACK for one in misses.every):
+            return "Nothing has left so far. If there is a condition already, look at the byte order of its constants."
+        if f"to the card, from {NO_MAC} to {NO_MAC}" in said:
+            return "bpf_redirect sends the MAC addresses that stand in the frame, and on an L3 pair they are zero."
+        if f"to the card, from {OUTSIDE_MAC} to {NIC_MAC}" in said:
+            return "The addresses are the wrong way round: the frame goes *from* the card *to* outside."
+        if any("routes" in word for word in said):
+            return "bpf_redirect_neigh asks the host's routes: write the addresses yourself, and call bpf_redirect."
+        if any("from" in word for word in said):
+            return "Six bytes for each address: `h_dest` is who is to take the frame, `h_source` who sends it."
+        if any(word.startswith("lost") for word in said):
+            return "The verdict alone names no target: return what `bpf_redirect(NIC, 0)` returns."
+        return _left_wrongly(misses)
+
+
+def _left_wrongly(misses: Misses) -> str:
+    """Name the kind of frames that left although they are the host's business, or stayed although they are not."""
+    frames = [miss.case for miss in misses if miss.got == STRAIGHT]
+    if frames and not all(frame.is_ip for frame in frames):
+        return "The program never asks whether this is IPv4: look at `eth->h_proto` first."
+    if any(frame.datagram.dst == HOST_IP for frame in frames):
+        return "192.0.2.1 lies in the network behind the card, but it is the host's own address."
+    if frames:
+        return "10.0.0.0/16 means that the first two bytes are 10 and 0, in network byte order."
+    stayed = [miss.case.datagram.dst for miss in misses if miss.got == STACK]
+    if any(dst.startswith("10.") for dst in stayed):
+        return "/16: only the first two bytes count, and both of them. 10.7.0.2 is not in 10.0.0.0/16."
+    return "Only 192.0.2.1 itself is the host's: other addresses of its network are behind the card." if stayed else ""
+
+
+def _wants_program(answer: object) -> str:
+    return f"give the program that your %%bpf cell made, not {answer!r}"
+
+
+# fate ---------------------------------------------------------------------------------------------------------------
+
+HELPERS = {"redirect": 23, "redirect_neigh": 152, "redirect_peer": 155}
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """One redirect: where the program sits, what it calls, with which target, for a packet with which TTL."""
+
+    hook: str
+    helper: str
+    target: str
+    ttl: int
+
+    def __str__(self) -> str:
+        return f"fate({self.hook!r}, {self.helper!r}, {self.target!r}, {self.ttl})"
+
+
+def calling(helper: str, ifindex: int) -> Program:
+    """Return a program that redirects everything to the device of that number, and is nothing but the call."""
+    name = f"{helper}_{ifindex}"
+    text = f"r1 = {ifindex}\nr2 = 0\nr3 = 0\nr4 = 0\ncall {HELPERS[helper]}\nexit"
+    code = ProgramCode(name, "netkit/peer", isa.assemble(text))
+    return Program(code, Object({name: code}, {}))
+
+
+@cache
+def happened(case: Redirect) -> str:
+    """Play a redirect in a lab; return the packet's fate."""
+    with Lab("sim") as lab:
+        web, db = lab.pod("web", device="netkit"), lab.pod("db", device="netkit")
+        for pod in (web, db):
+            pod.listen(udp=7)
+        if case.target == "db down":
+            db.device.down()
+        ifindex = {"nic": lab.nic.ifindex, "gone": 99}.get(case.target, db.pair.ifindex)
+        program = calling(case.helper, ifindex)
+        if case.hook == "ingress":
+            lab.nic.attach_tcx(program, "ingress")
+        else:
+            web.pair.attach(program, at=case.hook)
+        sender = {"peer": web, "primary": lab.host, "ingress": lab.outside}[case.hook]
+        dst = web.ip if case.hook == "primary" else lab.outside.ip if case.target == "nic" else "10.0.2.2"
+        return str(sender.send(Datagram(src=sender.ip, dst=dst, dport=7, ttl=case.ttl).ip).fate.kind)
+
+
+class FateOfRedirect(FunctionExercise):
+    """A function that says what becomes of a redirected packet."""
+
+    id = "08.fate"
+    arguments = ("hook", "helper", "target", "ttl")
+    slips = (
+        Slip(
+            "macs_right",
+            "bpf_redirect leaves the MAC addresses as they are: an L3 pod's frame has none, and what came in at the "
+            "card has the card's. Only between two L3 pairs do they fit.",
+        ),
+        Slip("macs_wrong", "Between two pairs in L3 mode, all MAC addresses are zero, and so they fit."),
+        Slip("peer_anywhere", "bpf_redirect_peer works at tcx ingress only: from a program of netkit's, never."),
+        Slip("peer_nowhere", "At tcx ingress, bpf_redirect_peer works: that is the place it was made for."),
+        Slip(
+            "primary_names_host",
+            "A program at the primary speaks of the pod's devices: none of these numbers is one of them.",
+        ),
+        Slip("ttl_counts", "No router decrements the TTL on these ways: 1 is as good as 64."),
+        Slip(
+            "down_is_lost",
+            "With db's eth0 down, the host's end is still there to be transmitted on. It has no carrier, and counts "
+            "the packet as dropped.",
+        ),
+        Slip(
+            "peer_down_is_dropped",
+            "bpf_redirect_peer transmits on no device: nobody counts the packet that finds the other end down.",
+        ),
+        Slip("gone_is_dropped", "Where there is no target, there is no counter either: the packet is lost."),
+    )
+    solution = """\
+def fate(hook, helper, target, ttl):
+    if hook == "primary" or target == "gone":
+        return "lost"
+    if helper == "redirect_peer":
+        return "delivered" if hook == "ingress" and target == "db" else "lost"
+    if target == "db down":
+        return "dropped"
+    fits = helper == "redirect_neigh" or (hook == "peer" and target == "db")
+    return "delivered" if fits else "dropped"
+"""
+
+    def cases(self, rng: random.Random) -> Iterable[Redirect]:
+        """Yield every combination that there is once, with either TTL, and some again until there are `CASES`."""
+        both = [
+            ways for ways in itertools.product(("peer", "primary", "ingress"), HELPERS, TARGETS) if _possible(*ways)
+        ]
+        made = [Redirect(*ways, rng.choice((1, 64))) for ways in both]
+        made += [Redirect(*ways, ttl) for ways in (("peer", "redirect_neigh", "nic"),) for ttl in (1, 64)]
+        made += [Redirect(*rng.choice(both), rng.choice((1, 2, 64))) for _ in range(CASES - len(made))]
+        rng.shuffle(made)
+        return made
+
+    def expected(self, case: Redirect) -> str:
+        """Return what happens in the lab."""
+        return happened(case)
+
+    def got(self, answer: object, case: Redirect) -> object:
+        """Ask the learner's function."""
+        return answer(case.hook, case.helper, case.target, case.ttl)
+
+    def diagnose(self, misses: Misses) -> str:
+        """Name an answer outside the three words, or the misunderstandings that give every wrong one."""
+        if any(not isinstance(miss.got, Raised) and miss.got not in (DELIVERED, DROPPED, LOST) for miss in misses):
+            return f'Return one of three words: "{DELIVERED}", "{DROPPED}" or "{LOST}".'
+        return explain(misses, self.slips, _fate_model) or self._of_one(misses)
+
+    def _of_one(self, misses: Misses) -> str:
+        """Name what one wrong answer looks like by itself, where no two misunderstandings give them all."""
+        alike = (
+            slip for miss in misses for slip in self.slips if _fate_model(miss.case, **{slip.flag: True}) == miss.got
+        )
+        return next((f"To begin with: {slip.words}" for slip in alike), "")
+
+
+TARGETS = ("nic", "db", "db down", "gone")
+
+
+def _possible(hook: str, helper: str, target: str) -> bool:
+    """Leave out what the exercise does not ask: the card as a target from its own ingress, or from inside a pod."""
+    return target != "nic" or hook == "peer"
+
+
+def _fate_model(case: Redirect, *, macs_right=False, macs_wrong=False, peer_anywhere=False, peer_nowhere=False,
+                primary_names_host=False, ttl_counts=False, down_is_lost=False, peer_down_is_dropped=False,
+                gone_is_dropped=False) -> str:  # fmt: skip
+    """Return what someone with these misunderstandings says of a redirect; without any, what is right."""
+    if case.target == "gone" or (case.hook == "primary" and not primary_names_host):
+        return DROPPED if gone_is_dropped else LOST
+    if case.helper == "redirect_peer":
+        if peer_nowhere or (case.hook != "ingress" and not peer_anywhere) or case.target == "nic":
+            return LOST
+        if case.target == "db down":
+            return DROPPED if peer_down_is_dropped else LOST
+    elif case.target == "db down":
+        return LOST if down_is_lost else DROPPED
+    if ttl_counts and case.ttl == 1:
+        return DROPPED
+    if case.helper == "redirect":
+        between_pairs = case.hook != "ingress" and case.target == "db"
+        fits = (between_pairs and not macs_wrong) or (macs_right and not between_pairs)
+        return DELIVERED if fits else DROPPED
+    return DELIVERED
+
+
+# inward -------------------------------------------------------------------------------------------------------------
+
+TURNED = "2.1.0.10"  # a pod's address with its bytes in the other order
+
+
+class Inward(Exercise):
+    """A program at the card that brings packets into the pods, past the host's stack and the backlog."""
+
+    id = "08.inward"
+    solution = """\
+%%bpf inward
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, __u32);
+} pods SEC(".maps");
+
+SEC("tcx/ingress")
+int inward(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data;
+	void *data_end = (void *)(long)skb->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = data + sizeof(*eth);
+	__u32 key, *ifindex;
+
+	if ((void *)(ip + 1) > data_end || eth->h_proto != bpf_htons(ETH_P_IP))
+		return TCX_PASS;
+	key = ip->daddr;
+	ifindex = bpf_map_lookup_elem(&pods, &key);
+	if (!ifindex)
+		return TCX_PASS;
+	return bpf_redirect_peer(*ifindex, 0);
+}
+"""
+
+    def wants(self, answer: object) -> str:
+        """Refuse what is no program with the map that the check fills."""
+        if not callable(getattr(answer, "run", None)):
+            return _wants_program(answer)
+        if "pods" not in getattr(answer, "map_specs", {}):
+            return "the program is to look its target up in the map pods, and uses no map of that name yet"
+        return ""
+
+    def cases(self, rng: random.Random) -> Iterable[Frame]:
+        """Yield frames for pods in the map and one that is not, for the host, for nobody, and from a pod's address."""
+        addresses = ["10.0.1.2", "10.0.2.2", "10.0.1.2", "10.0.2.2", "10.0.3.2", "10.0.1.1", HOST_IP, "10.0.2.3",
+                     "10.0.9.2", TURNED]  # fmt: skip
+        spoofed = Frame(random_datagram(rng, src="10.0.1.2", dst="10.0.2.2"))
+        return [spoofed, *frames(rng, addresses, addresses[:2], OUTSIDE_IP)]
+
+    def expected(self, case: Frame) -> str:
+        """Return which way the frame is to take."""
+        pod = {"10.0.1.2": "pod1", "10.0.2.2": "pod2"}.get(case.datagram.dst)
+        return f"straight into {pod}" if pod and case.is_ip and case.has(IP_HEADER) else STACK
+
+    def prepare(self, answer: Program) -> ArrivingLab:
+        """Attach the program in a lab, and fill its map."""
+        return ArrivingLab(answer)
+
+    def got(self, answer: ArrivingLab, case: Frame) -> str:
+        """Send the frame and see which way it takes."""
+        return answer.way(case.bytes)
+
+    def diagnose(self, misses: Misses) -> str:
+        """Name what the frames have in common that took a wrong way."""
+        if fault := next((m.got for m in misses if isinstance(m.got, Raised)), None):
+            return of_fault(fault)
+        said = [str(miss.got) for miss in misses]
+        if any("netkit_xmit" in word for word in said):
+            return "The host's end transmits here, into the backlog: another helper gives the packet to the other end."
+        if any(word.startswith("dropped at host") for word in said):
+            return "What you do not find is not yours to drop: TCX_PASS or TCX_NEXT hand it on."
+        if any(word.startswith("lost") for word in said):
+            return "A redirect needs the ifindex from the map's value, and what the helper returns as the verdict."
+        wrongly_in = [miss.case for miss in misses if str(miss.got).startswith("straight")]
+        if any(case.datagram.dst == TURNED for case in wrongly_in):
+            return "The map's key is the address as it stands in the packet: do not turn its bytes."
+        if all(one.got == STACK for one in misses.every):
+            return "Nothing goes into a pod so far. Is the key the destination address, and all four bytes of it?"
+        if any(not case.is_ip for case in wrongly_in):
+            return "The program never asks whether this is IPv4: look at `eth->h_proto` first."
+        return ""
+
+
+EXERCISES = collect(Leave, FateOfRedirect, Inward)
