@@ -163,7 +163,8 @@ class Node:
             mark, priority: the socket's SO_MARK and SO_PRIORITY.
             recverr: IP_RECVERR: report a drop on the way out to the sender, as `Journey.sender_error` "ENOBUFS".
             cpu: the CPU on which the sender runs.
-            gso_size: payload bytes of each segment of a GSO super-packet; 0 for an ordinary packet.
+            gso_size: payload bytes of each segment of a GSO super-packet, TCP or UDP; 0 for an ordinary packet. It may
+                be longer than the MTU, and crosses every device whole but a card.
             repeat: send that many times back to back, before any softirq runs; the answer is a `Summary`.
             label: what drawings call the journey; by default one line on the packet.
 
@@ -180,6 +181,8 @@ class Node:
         data = wire.to_bytes(packet)
         if via == "auto":
             via = self._socket_for(data)
+            if gso_size and via == "raw":  # no raw socket sends GSO packets, a packet socket does (PACKET_VNET_HDR)
+                via = "packet"
         if via == "packet":
             dev = self._frame_device() if dev is None else dev
             data = self._as_frame(packet, dev)

@@ -12,13 +12,13 @@ filter.py world.py net/core/filter.c: running a program, redirects, and what hel
 ip_*.py route.py   net/ipv4: ip_rcv, ip_forward, ip_output, fragments, routes
 neighbour.py       net/core/neighbour.c; arp.py net/ipv4/arp.c
 udp.py icmp.py     the endpoints; raw.py the raw and packet sockets; sock.py what all sockets share
-netfilter.py       the hook points
+netfilter.py       the hook points; gso.py packets that stand for many
 rtnetlink.py       creating, naming and deleting devices; netns.py a namespace and its addresses
 skbuff.py trace.py how packets end, and the record of what they went through
 kernel.py          the machine that all this belongs to; backend.py its face
 =================  ===============================================================================================
 
 Limits: IPv4 without options; UDP and ICMP endpoints (TCP segments and IPv6 packets cross devices and programs, and end
-at the stack's door); no GSO; no clock, so nothing times out while packets move (what waits for ARP gives up when all
+at the stack's door); no clock, so nothing times out while packets move (what waits for ARP gives up when all
 else has come to rest) and ICMP errors are not rate-limited; rp_filter off, and forwarding as the sysctl says.
 """

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.journey import HopKind
 from netkit_edu.sim.cpu import Cpu, local_bh_disable, local_bh_enable, napi_complete, napi_schedule
+from netkit_edu.sim.gso import qdisc_pkt_len_init, skb_gso_segment
 from netkit_edu.sim.netfilter import nf_hook_egress, nf_hook_ingress
 from netkit_edu.sim.skbuff import eth_type_trans, kfree_skb_reason, skb_scrub_packet
 from netkit_edu.uapi import ETH_HLEN, IFF_UP, Errno, NetXmit
@@ -104,7 +105,7 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
     trace.hop("__dev_queue_xmit", dev)
     skb.mac_header = skb.data
     cpu.bh_disabled += 1
-    skb.wire_len = len(skb)
+    skb.wire_len = qdisc_pkt_len_init(skb) if skb.gso_size else len(skb)
     skb.tc_at_ingress = False
     nf_hook_egress(skb, dev)
     if dev.tcx_egress.progs:
@@ -130,8 +131,11 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
 
 
 def dev_hard_start_xmit(skb: SkBuff, dev) -> int:
-    """Let the taps see the packet, then call the driver."""
+    """Let the taps see the packet, then call the driver; one that cannot cut up a GSO packet gets its segments."""
     trace = skb.trace
+    if skb.gso_size and not dev.gso:
+        trace.hop("skb_gso_segment", dev, detail=f"{skb.gso_segs} segments of {skb.gso_size} bytes at most")
+        return [dev_hard_start_xmit(segment, dev) for segment in skb_gso_segment(skb)][-1]
     trace.hop("dev_hard_start_xmit", dev)
     if dev.taps:
         dev_queue_xmit_nit(skb, dev)

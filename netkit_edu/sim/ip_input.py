@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.sim.dev import PTYPES
+from netkit_edu.sim.gso import skb_gso_validate_network_len
 from netkit_edu.sim.icmp import (
     ICMP_DEST_UNREACH,
     ICMP_EXC_TTL,
@@ -157,13 +158,18 @@ def ip_forward(skb: SkBuff, iph: Iphdr) -> None:
         icmp_send(skb, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL)
         return kfree_skb_reason(skb, "IP_INHDR", dev, "TTL exceeded")
     rt = skb.dst
-    if iph.frag_off & IP_DF and len(skb) > rt.dev.mtu:
+    if iph.frag_off & IP_DF and ip_exceeds_mtu(skb, rt.dev.mtu):
         icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, rt.dev.mtu)
         return kfree_skb_reason(skb, "PKT_TOO_BIG", dev)
     ip_decrease_ttl(skb.buf, skb.data)
     skb.priority = _PRIORITY_OF_TOS[iph.tos >> 1 & 15]
     nf_hook(skb, FORWARD, dev)
     ip_forward_finish(skb)
+
+
+def ip_exceeds_mtu(skb: SkBuff, mtu: int) -> bool:
+    """True if the packet, or each that it stands for, is longer than ``mtu`` bytes."""
+    return not skb_gso_validate_network_len(skb, mtu) if skb.gso_size else len(skb) > mtu
 
 
 def ip_forward_finish(skb: SkBuff) -> None:

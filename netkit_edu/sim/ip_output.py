@@ -8,6 +8,7 @@ Functions return a NET_XMIT code or a negative errno, as in the kernel.
 from __future__ import annotations
 
 from netkit_edu.engine.skb import SkBuff
+from netkit_edu.sim.gso import skb_gso_segment, skb_gso_validate_network_len
 from netkit_edu.sim.inet import IP_DF, IP_MF, IP_OFFSET, ip_hdr, ip_send_check
 from netkit_edu.sim.neighbour import ip_neigh_gw4, neigh_output
 from netkit_edu.sim.netfilter import LOCAL_OUT, POSTROUTING, nf_hook
@@ -53,9 +54,22 @@ def ip_output(skb: SkBuff) -> int:
 
 def ip_finish_output(skb: SkBuff) -> int:
     """Cut what is longer than the device's MTU."""
+    if skb.gso_size:
+        return ip_finish_output_gso(skb)
     if len(skb) > skb.dev.mtu:
         return ip_fragment(skb)
     return ip_finish_output2(skb)
+
+
+def ip_finish_output_gso(skb: SkBuff) -> int:
+    """What stands for segments that fit goes whole; else they are made here, and each is cut."""
+    if skb_gso_validate_network_len(skb, skb.dev.mtu):
+        return ip_finish_output2(skb)
+    skb.trace.hop("ip_finish_output_gso", skb.dev)
+    rc = 0
+    for segment in skb_gso_segment(skb):
+        rc = ip_fragment(segment) or rc
+    return rc
 
 
 def ip_finish_output2(skb: SkBuff) -> int:

@@ -65,8 +65,8 @@ class Kernel:
         sendmsg = SENDMSG.get(request.via)
         if sendmsg is None:
             raise UsageError(f"no socket called {request.via!r}; there are {', '.join(SENDMSG)}")
-        if request.gso_size:
-            raise UsageError("the simulator sends no GSO packets: leave gso_size at 0")
+        if request.gso_size and request.via not in ("udp", "packet"):
+            raise UsageError("a GSO packet leaves through a UDP socket, or as a frame: via='udp' or via='packet'")
         if not 0 <= request.cpu < len(self.cpus):
             raise UsageError(f"no CPU {request.cpu}: this machine has {len(self.cpus)}, counted from 0")
         cpu = self.cpus[request.cpu]
@@ -95,6 +95,7 @@ class Kernel:
             priority=request.priority,
             recverr=request.recverr,
             bound_dev_if=request.ifindex,
+            gso_size=request.gso_size,
         )
         try:
             err = sendmsg(sk, trace, request.packet)

@@ -82,6 +82,7 @@ class NetDevice:
         self.peer: NetDevice | None = None
         self.carrier = True
         self.tracks_carrier = False
+        self.gso = True  # it takes GSO packets whole (NETIF_F_GSO_SOFTWARE)
         self.net = None
         self.ifindex = 0
         self.node = self.label = self.path = ""
@@ -259,6 +260,7 @@ NIC_OPS = NetDeviceOps(
 def nic_setup(dev_addr: bytes) -> NetDevice:
     """Make a card without a wire."""
     dev = NetDevice(NIC_OPS, kind="nic", dev_addr=dev_addr, qdisc="pfifo_fast")
+    dev.gso = False
     dev.priv = NicPriv(dev)
     dev.carrier, dev.tracks_carrier = False, True
     return dev

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from netkit_edu.errors import KernelError
 from netkit_edu.sim.dev import __dev_queue_xmit as dev_queue_xmit
+from netkit_edu.sim.gso import virtio_net_hdr_to_skb
 from netkit_edu.sim.inet import IPHDR_LEN, ip_send_check
 from netkit_edu.sim.ip_output import ip_output, net_xmit_errno
 from netkit_edu.sim.netfilter import LOCAL_OUT, nf_hook
@@ -64,7 +65,7 @@ def packet_snd(sk: Sock, trace, frame: bytes) -> int:
     trace.hop("packet_snd", dev)
     if not dev.up:
         raise KernelError("ENETDOWN")
-    if len(frame) > dev.mtu + ETH_HLEN:
+    if len(frame) > dev.mtu + ETH_HLEN and not sk.gso_size:
         raise KernelError("EMSGSIZE")
     if len(frame) < ETH_HLEN:
         raise KernelError("EINVAL", hint="a frame starts with a 14-byte Ethernet header")
@@ -72,4 +73,7 @@ def packet_snd(sk: Sock, trace, frame: bytes) -> int:
     skb.dev, skb.sk = dev, sk
     skb.mark, skb.priority = sk.mark, sk.priority
     skb.network_header = skb.transport_header = skb.data + ETH_HLEN
+    if sk.gso_size:
+        virtio_net_hdr_to_skb(skb, sk.gso_size)
+        trace.packet = skb.bytes
     return net_xmit_errno(dev_queue_xmit(skb))

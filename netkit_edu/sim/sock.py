@@ -15,14 +15,16 @@ from netkit_edu.sim.skbuff import alloc_skb, packet_bytes
 class Sock:
     """A socket that sends; options as in socket(7) and ip(7)."""
 
-    __slots__ = ("net", "mark", "priority", "recverr", "bound_dev_if")
+    __slots__ = ("net", "mark", "priority", "recverr", "bound_dev_if", "gso_size")
 
-    def __init__(self, net, *, mark: int = 0, priority: int = 0, recverr: bool = False, bound_dev_if: int = 0):
+    def __init__(self, net, *, mark: int = 0, priority: int = 0, recverr: bool = False, bound_dev_if: int = 0,
+                 gso_size: int = 0):  # fmt: skip
         self.net = net
         self.mark = mark & 0xFFFFFFFF
         self.priority = priority & 0xFFFFFFFF
         self.recverr = recverr
         self.bound_dev_if = bound_dev_if
+        self.gso_size = gso_size
 
 
 def parse_datagram(packet: bytes, protocol: int, name: str, header: int) -> Iphdr:
@@ -51,7 +53,7 @@ def ip_make_skb(sk: Sock, trace, rt, packet: bytes, iph: Iphdr):
     """
     buf = bytearray(packet)
     frag_off = iph.frag_off & IP_DF
-    if len(packet) > rt.dev.mtu:
+    if len(packet) > rt.dev.mtu and not sk.gso_size:
         frag_off = 0
     buf[6:8] = frag_off.to_bytes(2, "big")
     if not iph.id:

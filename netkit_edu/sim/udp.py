@@ -7,6 +7,7 @@ virtual devices promise to finish it, and never do, since no wire is crossed. It
 from __future__ import annotations
 
 from netkit_edu.errors import KernelError
+from netkit_edu.sim.gso import SKB_GSO_UDP_L4, UDP_MAX_SEGMENTS, skb_gso_segment, skb_set_gso
 from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, icmp_send
 from netkit_edu.sim.inet import Iphdr, ip_compute_csum, pseudo_header
 from netkit_edu.sim.ip_output import ip_send_skb
@@ -47,7 +48,9 @@ def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
         int.from_bytes(buf[skb.data + 16 : skb.data + 20], "big"),
     )
     pseudo = pseudo_header(saddr, daddr, IPPROTO_UDP, ulen)
-    if len(skb) <= skb.dst.dev.mtu:
+    if sk.gso_size:
+        udp_set_gso(sk, skb, ulen - UDPHDR_LEN)
+    if len(skb) <= skb.dst.dev.mtu or skb.gso_size:
         skb.ip_summed, skb.csum_start, skb.csum_offset = CHECKSUM_PARTIAL, start, 6
         buf[start + 6 : start + 8] = (~ip_compute_csum(b"", pseudo) & 0xFFFF).to_bytes(2, "big")
     else:
@@ -55,6 +58,15 @@ def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
         buf[start + 6 : start + 8] = (ip_compute_csum(buf[start:], pseudo) or 0xFFFF).to_bytes(2, "big")
     err = ip_send_skb(sk.net, skb)
     return 0 if err == -Errno.ENOBUFS and not sk.recverr else err
+
+
+def udp_set_gso(sk: Sock, skb, length: int) -> None:
+    """Make one packet of many datagrams of the same size (UDP_SEGMENT), which must each fit the MTU."""
+    if skb.transport_header - skb.data + UDPHDR_LEN + sk.gso_size > skb.dst.dev.mtu:
+        raise KernelError("EINVAL", hint="each datagram must fit the device's MTU: take a smaller gso_size")
+    if length > sk.gso_size * UDP_MAX_SEGMENTS:
+        raise KernelError("EINVAL", hint=f"UDP_SEGMENT makes {UDP_MAX_SEGMENTS} datagrams at most")
+    skb_set_gso(skb, sk.gso_size, SKB_GSO_UDP_L4)
 
 
 def udp_rcv(skb, iph: Iphdr) -> None:
@@ -73,11 +85,21 @@ def udp_rcv(skb, iph: Iphdr) -> None:
     dport = buf[start + 2] << 8 | buf[start + 3]
     net = dev.net
     if dport in net.udp_ports or net.udp_sink:
-        return udp_queue_rcv_one_skb(skb, iph, dport)
+        return udp_queue_rcv_skb(skb, iph, dport)
     if not udp_checksum_ok(skb, iph):
         return kfree_skb_reason(skb, "UDP_CSUM", dev)
     icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH)
     kfree_skb_reason(skb, "NO_SOCKET", dev)
+
+
+def udp_queue_rcv_skb(skb, iph: Iphdr, dport: int) -> None:
+    """A socket without UDP_GRO gets what was sent as one packet as the datagrams it stands for (udp_rcv_segment)."""
+    if not skb.gso_size:
+        return udp_queue_rcv_one_skb(skb, iph, dport)
+    skb.push(iph.ihl)
+    for segment in skb_gso_segment(skb):
+        segment.pull(iph.ihl)
+        udp_queue_rcv_one_skb(segment, iph, dport)
 
 
 def udp_queue_rcv_one_skb(skb, iph: Iphdr, dport: int) -> None:
