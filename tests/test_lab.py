@@ -158,7 +158,7 @@ def test_a_name_that_is_taken_is_refused_as_linux_does(lab, db, name):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"device": "bridge"}, "'veth' or 'netkit', not 'bridge'"),
+        ({"device": "bridge"}, "'veth' or 'netkit', or a subclass of nk.NetDevice, not 'bridge'"),
         ({"device": "netkit", "policy": "deny"}, "policy is 'pass' or 'drop', not 'deny'"),
         ({"device": "netkit", "mode": "l4"}, "mode is 'l2' or 'l3', not 'l4'"),
         ({"device": "netkit", "peer_scrub": "all"}, "peer_scrub is 'none' or 'default', not 'all'"),
