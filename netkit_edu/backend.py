@@ -180,13 +180,20 @@ class Backend(Protocol):
         """Return a copy of the value, None if the key is absent."""
 
     def map_update(self, number: int, key: bytes, value: bytes, flags: int = 0) -> None:
-        """Store a value (BPF_MAP_UPDATE_ELEM)."""
+        """Store a value (BPF_MAP_UPDATE_ELEM).
+
+        A per-CPU map takes and gives the values of all CPUs, each filled up to a multiple of 8 bytes; a prog array a
+        program's id in 4 bytes.
+        """
 
     def map_delete(self, number: int, key: bytes) -> None:
         """Delete an entry (BPF_MAP_DELETE_ELEM); ENOENT if absent."""
 
     def map_keys(self, number: int) -> list[bytes]:
         """Return all keys (BPF_MAP_GET_NEXT_KEY)."""
+
+    def ringbuf_read(self, number: int) -> list[bytes]:
+        """Take the records of a ring buffer that are complete, oldest first; EINVAL for any other map."""
 
     def prog_load(self, code: ProgramCode, maps: Mapping[str, int], *,
                   prog_type: int = BPF_PROG_TYPE_SCHED_CLS) -> int:  # fmt: skip

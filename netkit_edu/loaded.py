@@ -33,6 +33,16 @@ class KernelMap:
         """Return all keys."""
         return self.lab.kernel_calls.map_keys(self.number)
 
+    def read(self) -> list[bytes]:
+        """Take the records of a ring buffer."""
+        return self.lab.kernel_calls.ringbuf_read(self.number)
+
+    def program_number(self, program) -> int:
+        """Return the number by which a prog array takes a program or an attached one, loading it at first use."""
+        if not isinstance(program, LoadedProgram):
+            program = getattr(program, "program", program)  # what an attachment attached
+        return self.lab.loaded(program).id
+
 
 class LoadedProgram:
     """A program inside a lab's kernel, with maps of its own: ``id`` is the kernel's number for it."""

@@ -147,11 +147,15 @@ class TypedMap(MutableMapping):
         return f"{ipaddress.ip_address(key[4:])}/{int.from_bytes(key[:4], 'little')}"
 
     def _set_program(self, key: bytes, program) -> None:
-        executable = getattr(program, "_executable", None)
-        if executable is not None and hasattr(self.store, "set"):
-            self.store.set(int.from_bytes(key, "little"), executable, 1 + int.from_bytes(key, "little"))
+        if isinstance(program, int | bytes | bytearray | memoryview):
+            self.store.update(key, self._value(program))
+        elif hasattr(self.store, "program_number"):  # a map in a lab's kernel, where programs are loaded
+            self.store.update(key, self._value(self.store.program_number(program)))
+        elif hasattr(program, "_executable"):
+            index = int.from_bytes(key, "little")
+            self.store.set(index, program._executable, 1 + index)
         else:
-            self.store.update(key, self._value(getattr(program, "id", program)))
+            raise UsageError(f"map {self.name!r} takes a program as compiled, not {program!r}")
 
     def _value(self, value) -> bytes:
         return self._encode(self.spec.value_type, self.spec.value_size, value, "value")

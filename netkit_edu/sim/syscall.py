@@ -20,6 +20,8 @@ from netkit_edu.uapi import (
     BPF_F_ID,
     BPF_F_LINK,
     BPF_F_REPLACE,
+    BPF_MAP_TYPE_PROG_ARRAY,
+    BPF_MAP_TYPE_RINGBUF,
     BPF_NETKIT_PEER,
     BPF_NETKIT_PRIMARY,
     BPF_PROG_TYPE_SCHED_CLS,
@@ -32,7 +34,7 @@ _TCX = (BPF_TCX_INGRESS, BPF_TCX_EGRESS)
 
 
 class BpfCalls:
-    """The bpf(2) part of a backend; the other part knows the namespaces (``_net``)."""
+    """The bpf(2) part of a backend; the other part knows the machine (``_kernel``) and its namespaces (``_net``)."""
 
     def __init__(self):
         self._maps: dict[int, object] = {}
@@ -46,7 +48,11 @@ class BpfCalls:
         """Create a map; return its number."""
         from netkit_edu.engine import maps
 
-        return self._keep(self._maps, maps.create(spec))
+        def resolve(prog_id: int):
+            return self._tail_callable(made, prog_id)
+
+        made = maps.create(spec, cpus=len(self._kernel.cpus), resolve=resolve)
+        return self._keep(self._maps, made)
 
     def map_lookup(self, number: int, key: bytes) -> bytes | None:
         """Return a copy of the value, None if the key is absent."""
@@ -64,6 +70,13 @@ class BpfCalls:
         """Return all keys."""
         return list(self._map(number).keys())
 
+    def ringbuf_read(self, number: int) -> list[bytes]:
+        """Take the records of a ring buffer that are complete."""
+        ring = self._map(number)
+        if ring.spec.type != BPF_MAP_TYPE_RINGBUF:
+            raise KernelError("EINVAL", hint=f"map {ring.spec.name} is no ring buffer")
+        return ring.read()
+
     # programs ---------------------------------------------------------------------------------------------------------
 
     def prog_load(self, code: ProgramCode, maps: Mapping[str, int], *,
@@ -71,7 +84,10 @@ class BpfCalls:
         """Load a program with the maps its relocations name; return its id."""
         from netkit_edu.engine import interpreter
 
-        executable = interpreter.load(code, {name: self._map(number) for name, number in maps.items()})
+        used = {name: self._map(number) for name, number in maps.items()}
+        executable = interpreter.load(code, used)
+        for array in used.values():
+            _check_tail_call(array, prog_type)
         number = self._keep(self._progs, None)
         self._progs[number] = BpfProg(number, code.name, executable, prog_type)
         return number
@@ -182,6 +198,12 @@ class BpfCalls:
     def _map(self, number: int):
         return self._fd(self._maps, number)
 
+    def _tail_callable(self, array, number: int):
+        """Return what runs when a program jumps to this one (prog_fd_array_get_ptr)."""
+        prog = self._fd(self._progs, number)
+        _check_tail_call(array, prog.type)
+        return prog.executable
+
     def _sched_cls(self, number: int) -> BpfProg:
         """Return the program behind a descriptor (bpf_prog_get_type)."""
         prog = self._fd(self._progs, number)
@@ -219,6 +241,15 @@ class BpfCalls:
         if prog_type is not None and entry.prog.type != prog_type:
             raise KernelError("EINVAL")
         return entry
+
+
+def _check_tail_call(array, prog_type: int) -> None:
+    """All programs that use or fill a prog array are of the first one's type (bpf_prog_map_compatible)."""
+    if array.spec.type != BPF_MAP_TYPE_PROG_ARRAY:
+        return
+    array.owner_type = array.owner_type or prog_type
+    if array.owner_type != prog_type:
+        raise KernelError("EINVAL", hint=f"prog array {array.spec.name} is for programs of another type")
 
 
 def _check_attach(attach_type: int, flags: int) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import netkit_edu as nk
+from tests.contract import map_programs
 
 BACKENDS = ("sim",)
 PORT = 7
@@ -94,14 +95,26 @@ def backend(request) -> str:
 
 
 @pytest.fixture
-def lab(backend):
-    with nk.Lab(backend) as lab:
+def cpus() -> int:
+    """How many CPUs the lab has: for test files to say otherwise."""
+    return 1
+
+
+@pytest.fixture
+def lab(backend, cpus):
+    with nk.Lab(backend, cpus=cpus) as lab:
         yield lab
 
 
 @pytest.fixture(scope="session")
 def programs():
     return nk.compile(PROGRAMS, name="contract.c")
+
+
+@pytest.fixture(scope="session")
+def kinds():
+    """Programs with a map of each kind."""
+    return nk.compile(map_programs.PROGRAMS, name="maps.c")
 
 
 @pytest.fixture
@@ -116,6 +129,18 @@ def con(lab):
 @pytest.fixture
 def hst(con):
     return con.pair.primary
+
+
+@pytest.fixture
+def send(lab, con):
+    """Send a packet out of the pod on a CPU, by default to a port of the host; return whether it arrived."""
+
+    def send(port: int = PORT, cpu: int = 0, to: str = con.gateway) -> bool:
+        return con.send(nk.IP(dst=to) / nk.UDP(dport=port) / PAYLOAD, cpu=cpu).fate.delivered
+
+    for port in (PORT + 1, PORT + 2):
+        lab.host.listen(udp=port)
+    return send
 
 
 @pytest.fixture(params=["primary", "peer"])

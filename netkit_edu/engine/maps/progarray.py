@@ -25,10 +25,12 @@ class ProgArrayMap(ArrayMap):
 
     User space stores a program's number as 4 bytes and reads its id; here both are the number that ``resolve`` knows.
     ``resolve`` returns the `Executable` behind a number, and raises `KernelError` EBADF where there is none.
+    ``owner_type`` is the type of its programs, 0 before the first; it is for whoever loads programs to respect.
     """
 
     flags_allowed = NUMA_NODE | ACCESS & ~PROG_ACCESS
     elements = False
+    owner_type = 0
     resolve: Resolve = staticmethod(no_programs)
 
     def __init__(self, spec, cpus: int = 1):
