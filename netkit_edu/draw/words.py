@@ -117,6 +117,7 @@ def _heading(h: Hop, several_cpus: bool) -> str:
 def describe_journey(j: Journey) -> str:
     """Return the whole journey in sentences: every hop in order, then how it ended and what it cost."""
     parts = [f"{summary(j.packet)}. Recorded by {j.backend}."]
+    parts += [f"Asked first: {journey_title(r)}, {r.fate}." for r in j.requests]
     parts += [f"In {heading}: {'; '.join(map(hop_phrase, run))}." for heading, run in legs(j.hops)]
     parts.append(f"It was {j.fate}." if j.fate.kind != "not sent" else f"It was not sent: {j.fate.reason}.")
     parts.append(f"Cost: {counts_line(j)}; {sender_line(j)}.")
@@ -139,6 +140,7 @@ def text_journey(j: Journey) -> str:
     lines.append(f"    {counts_line(j)}")
     lines.append(f"    {sender_line(j)}")
     lines += [f"    {phrase}" for phrase in counter_phrases(j)]
+    lines += [f"    asked first: {journey_title(r)}: {r.fate}" for r in j.requests]
     lines += [f"    reply: {journey_title(r)}: {r.fate}" for r in j.replies]
     return "\n".join(lines)
 

@@ -325,3 +325,10 @@ def test_brief_journey_keeps_every_tooltip_and_is_lower():
     assert float(brief.get("height")) < 0.9 * float(whole.get("height"))
     assert len([g for g in brief.iter(f"{SVG}g") if g.get("class") == "hop"]) == len(samples.veth().hops)
     assert brief.find(f"{SVG}desc").text == whole.find(f"{SVG}desc").text
+
+
+def test_what_had_to_be_asked_first_is_said():
+    request = Journey(b"", (), Fate(FateKind.DELIVERED, "con", "eth0"), label="who has 10.0.1.2")
+    journey = Journey(b"", (), Fate(FateKind.DELIVERED, "con", "eth0"), label="ping con", requests=(request,))
+    assert "asked first: who has 10.0.1.2: delivered at con (eth0)" in draw.text_journey(journey)
+    assert "Asked first: who has 10.0.1.2, delivered at con (eth0)." in draw.words.describe_journey(journey)
