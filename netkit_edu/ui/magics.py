@@ -132,7 +132,7 @@ def load(ip) -> None:
     from IPython.core.magic import register_cell_magic  # noqa: F401 - a clear failure outside of IPython
 
     from netkit_edu.course.present import set_presenter
-    from netkit_edu.ui import predict, show
+    from netkit_edu.ui import live, predict, show
 
     def bpf(line: str, cell: str) -> None:
         run_cell(ip, line, cell)
@@ -142,6 +142,7 @@ def load(ip) -> None:
     show.register(ip)
     predict.register(ip)
     errors.install(ip)
+    ip.events.register("post_run_cell", live.follow_all)
     set_presenter(_present)
 
 

@@ -56,6 +56,11 @@ def inline(text: object) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", esc(text))
 
 
+def plain(text: object) -> str:
+    """Return a sentence without the backticks around its words of code, for where only bare text can stand."""
+    return re.sub(r"`([^`]+)`", r"\1", str(text))
+
+
 def box(body: str, tone: str = "plain", role: str = "") -> str:
     """Return a box around HTML; ``tone`` is "good", "bad", "warn" or "plain", ``role`` an ARIA role ("alert")."""
     said = f' role="{role}"' if role else ""

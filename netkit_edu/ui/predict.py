@@ -1,9 +1,12 @@
-"""A prediction as a learner sees it: the question, its options, a button to commit, then what happened."""
+"""A prediction as a learner sees it: the question, its options, a button to commit, and below it what happened.
+
+The controls stay where they are, and the button stays in focus: only its words change.
+"""
 
 from __future__ import annotations
 
 from netkit_edu.ui import errors, page, show
-from netkit_edu.ui.live import show_widget
+from netkit_edu.ui.live import keys, show_widget
 
 
 class PredictionView:
@@ -16,8 +19,9 @@ class PredictionView:
         self.error: Exception | None = None
         self._handle = None
         self.choices = ipywidgets.RadioButtons(
-            options=list(prediction.options), value=None, description="your prediction:", layout={"width": "auto"},
-            style={"description_width": "initial"}, tooltip=prediction.question,
+            options=[(page.plain(option), option) for option in prediction.options], value=None,
+            description="your prediction:", layout={"width": "auto"}, style={"description_width": "initial"},
+            tooltip=page.plain(prediction.question),
         )  # fmt: skip
         self.choices.add_class("nk-prediction")
         self.button = ipywidgets.Button(
@@ -26,51 +30,60 @@ class PredictionView:
         self.button.add_class("nk-commit")
         self.choices.observe(self._chosen, "value")
         self.button.on_click(lambda _: self.commit())
-        self.box = ipywidgets.VBox([self.choices, self.button])
+        self.box = ipywidgets.VBox([self.choices, ipywidgets.HBox([self.button, keys()])])
 
     def _chosen(self, change) -> None:
         self.button.disabled = change["new"] is None or self.prediction.outcome is not None
 
     def commit(self) -> None:
-        """Commit to the chosen option, run, and show what happened; nothing while none is chosen."""
-        if self.choices.value is None:
+        """Commit to the chosen option, run, and show what happened; nothing while none is chosen, or once it is done.
+
+        The button is not disabled: a browser takes the focus from a disabled one, to the top of the page.
+        """
+        if self.choices.value is None or self.prediction.outcome is not None:
             return
         try:
             self.error = None
             self.prediction.commit(self.choices.value)
-            self.choices.disabled = self.button.disabled = True
+            self.choices.disabled = True
+            self.button.description, self.button.tooltip = "Committed", "your choice stands; what happened is below"
         except Exception as error:  # a button has nowhere else to say it
             self.error = error
         if self._handle is not None:
             self._handle.update(self.bundle(), raw=True)
 
+    def question(self) -> str:
+        """Return the question and its options as HTML that stands without a kernel."""
+        asked = f"<p><span class='word'>{page.inline(self.prediction.question)}</span></p>"
+        return page.box(f"{asked}<p class='dim'>{page.inline(' · '.join(self.prediction.options))}</p>")
+
     def html(self) -> str:
-        """Return the question, and the outcome once there is one, as HTML that stands without a kernel."""
-        p, outcome = self.prediction, self.prediction.outcome
-        parts = [f"<p><span class='word'>{page.inline(p.question)}</span></p>"]
+        """Return what happened as HTML, nothing before the commitment."""
+        outcome = self.prediction.outcome
         if outcome is None:
-            parts.append(f"<p class='dim'>{page.esc(' · '.join(p.options))}</p>")
-            return page.box("".join(parts)) + (errors.as_html(self.error) if self.error else "")
-        chosen = page.esc(self.choices.value or "")
-        said = "✓ Right" if outcome.right else f"✗ You predicted: {chosen}. Not this time"
-        parts.append(f"<p><strong>{said}. It happened: {page.esc(outcome.answer)}.</strong></p>")
+            return errors.as_html(self.error) if self.error else ""
+        said = "✓ Right" if outcome.right else f"✗ You predicted: {page.inline(self.choices.value)}. Not this time"
+        parts = [f"<p><strong>{said}. It happened: {page.inline(outcome.answer)}.</strong></p>"]
         parts += [f"<p>{page.inline(outcome.explanation)}</p>"] if outcome.explanation else []
         shown = show.as_html(outcome.shown, brief=True) if outcome.shown is not None else ""
         announced = page.box("".join(parts), "good" if outcome.right else "warn", "status")
         return announced + shown
 
     def bundle(self) -> dict[str, str]:
-        """Return the output beside the buttons."""
-        shown = getattr(self.prediction.outcome, "shown", None)
-        text = repr(self.prediction) + ("" if shown is None else "\n" + show.as_text(shown))
+        """Return the output below the buttons."""
+        outcome = self.prediction.outcome
+        if outcome is None:
+            return {"text/html": self.html(), "text/plain": errors.as_text(self.error) if self.error else ""}
+        text = str(outcome) + ("" if outcome.shown is None else "\n" + show.as_text(outcome.shown))
         return {"text/html": self.html(), "text/plain": text}
 
     def display(self) -> None:
-        """Show question, options and button, and the place where the outcome will stand."""
+        """Show question, options and button, and below them the place where the outcome will stand."""
         from IPython.display import display
 
-        self._handle = display(self.bundle(), raw=True, display_id=True)
+        display({"text/html": self.question(), "text/plain": repr(self.prediction)}, raw=True)
         show_widget(self.box, "options: " + ", ".join(self.prediction.options))
+        self._handle = display(self.bundle(), raw=True, display_id=True)
 
 
 def show_prediction(prediction) -> PredictionView:

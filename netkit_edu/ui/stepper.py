@@ -43,8 +43,8 @@ class Stepper:
             return page.box(f"<p>{page.esc(self.words())}</p>") + (errors.as_html(self.fault) if self.fault else "")
         s = self.states[self.at]
         body = f"<div class='cols'><div>{self._source(s)}</div><div>{_machine(s)}</div></div>"
-        fault = errors.as_html(self.fault) if self.fault and self.at == len(self.states) - 1 else ""
-        return page.box(body) + fault
+        last = self.fault is not None and self.at == len(self.states) - 1
+        return page.box(body + ("<p><strong>Here the run was stopped: see below.</strong></p>" if last else ""))
 
     def _source(self, s) -> str:
         now = s.line.line if s.line is not None else 0

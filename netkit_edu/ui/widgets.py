@@ -13,6 +13,7 @@ from functools import partial
 
 from netkit_edu.draw.shapes import verdict_name
 from netkit_edu.errors import UsageError
+from netkit_edu.journey import Journey
 from netkit_edu.uapi import Policy, Verdict
 from netkit_edu.ui import page, show
 from netkit_edu.ui.live import Live, radio
@@ -44,9 +45,8 @@ class VerdictKnob(Live):
     def __init__(self, target, send: Callable[[], object] | None = None, *, map: str = "verdict", key=0,
                  label: str = "the program returns"):  # fmt: skip
         super().__init__(send)
-        self.map, self.key, self.label = _map_of(target, map), key, label
+        self.target, self.map, self.key, self.label = target, _map_of(target, map), key, label
         self._widget = None
-        self._sent = self.value  # what the result on show was sent with: a cell may have written the map since
         self.attempt(lambda: None)
 
     @property
@@ -60,14 +60,22 @@ class VerdictKnob(Live):
     @value.setter
     def value(self, code: int) -> None:
         self.set(code)
-        if self._widget is not None and int(code) in [int(c) for c in self.codes]:
-            self._widget.value = int(code)
+        self.show_state()
+
+    def state(self) -> int:
+        """Return the verdict in the map now."""
+        return self.value
+
+    def show_state(self) -> None:
+        """Move the knob to the verdict in the map; no choice stands out where it is none of them."""
+        if self._widget is not None:
+            value = self.value
+            self._widget.value = value if value in [int(c) for c in self.codes] else None
 
     def set(self, code: int) -> None:
         """Write a verdict into the map, send, and show what happened."""
-        if not self.value == self._sent == int(code) or self.result is None:
+        if not self.value == self._at == int(code) or self.result is None:
             self.attempt(partial(self._write, int(code)))
-            self._sent = int(code)
 
     def _write(self, code: int) -> None:
         spec = getattr(self.map, "spec", None)
@@ -77,11 +85,29 @@ class VerdictKnob(Live):
     def words(self) -> str:
         """Return the knob's position in words."""
         name = verdict_name(self.value)
-        return f"{self.label} {name}" + ("" if name.startswith("unknown") else f" ({self.value})")
+        said = name if name.startswith("unknown") else f"{name} ({self.value})"
+        return f"{self._speaker()} {said}" + (f"; {why}" if (why := self.idle()) else "")
 
     def status(self) -> str:
         """Return the knob's position as HTML: the verdict's shape and name."""
-        return f"{page.esc(self.label)} {show.verdict_icon(self.value)}"
+        return f"{page.esc(self._speaker())} {show.verdict_icon(self.value)}" + (
+            f"; <strong>{page.esc(why)}</strong>" if (why := self.idle()) else ""
+        )
+
+    def _speaker(self) -> str:
+        return "the map says" if self.idle() else self.label
+
+    def idle(self) -> str:
+        """Return why the verdict had no say in the journey on show, "" if it had."""
+        if not isinstance(self.result, Journey) or self.error is not None or self._ran(self.result):
+            return ""
+        attached = getattr(self.target, "attached", True)
+        return "the program did not run" if attached else "not attached: the program did not run"
+
+    def _ran(self, j: Journey) -> bool:
+        name = getattr(getattr(self.target, "program", self.target), "name", "")
+        ran = {one.program for one in j.verdicts}
+        return (name in ran if name else bool(ran)) or any(map(self._ran, j.replies))
 
     def widget(self):
         """Return the knob as a group of radio buttons, made at first use."""
@@ -91,8 +117,12 @@ class VerdictKnob(Live):
             self._widget = radio(
                 f"{self.label}:", options, value, "the verdict in the program's map", "nk-verdict-knob"
             )
-            self._widget.observe(lambda change: self.react(partial(self.set, change["new"])), "value")
+            self._widget.observe(self._turned, "value")
         return self._widget
+
+    def _turned(self, change) -> None:
+        if change["new"] is not None:
+            self.react(partial(self.set, change["new"]))
 
 
 def _label(code: int) -> str:
@@ -134,6 +164,15 @@ class PolicySwitch(Live):
     def look(self) -> object:
         """Return the pair, to be drawn."""
         return self.pair
+
+    def state(self) -> tuple[Policy, Policy]:
+        """Return both policies as they are now."""
+        return self.pair.policy, self.pair.peer_policy
+
+    def show_state(self) -> None:
+        """Move both radio groups to the policies that hold."""
+        for which, buttons in self._radios.items():
+            buttons.value = int(getattr(self.pair, which))
 
     def ways(self) -> dict[str, str]:
         """Return which way each policy governs, by its name."""
@@ -178,5 +217,5 @@ class PolicySwitch(Live):
 
     def _switched(self, which: str, wanted: int) -> None:
         now = int(getattr(self.pair, which))
-        if wanted != now and not self.set(which, Policy(wanted)):
+        if (wanted != now or self.stale) and not self.set(which, Policy(wanted)):
             self._radios[which].value = now

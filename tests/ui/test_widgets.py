@@ -44,6 +44,65 @@ def test_knob_turned_to_what_a_cell_wrote_sends_again(knob):
     assert knob.result.code == 2
 
 
+def test_controls_follow_what_a_cell_changed_and_send_nothing(shell):
+    shell.run(
+        "import netkit_edu as nk\nfrom tests.draw import samples\nfrom tests.ui.conftest import KNOB\n"
+        "program = nk.compile(KNOB)['knob']\nsent = []\n"
+        "def send():\n    sent.append(1)\n    return program.run(samples.UDP)\n"
+        "knob = nk.VerdictKnob(program, send=send)"
+    )
+    shell.run("knob")
+    knob, sent = shell.ip.user_ns["knob"], shell.ip.user_ns["sent"]
+    shell.run("1 + 1")
+    assert not shell.shown
+    shell.run("program.maps['verdict'][0] = nk.Verdict.DROP")
+    assert knob.widget().value == 2 and sent == [1]
+    assert "DROP" in shell.text() and "Changed elsewhere since" in shell.text() and knob.result.code == 0
+    shell.run("program.maps['verdict'][0] = 99")
+    assert knob.widget().value is None and sent == [1]
+    shell.run("knob.again()")
+    assert knob.result.code == 99 and "Changed elsewhere" not in shell.text()
+    shell.run("1 + 1")
+    assert not shell.shown and sent == [1, 1]
+
+
+def test_control_whose_thing_is_gone_disturbs_no_cell(shell):
+    shell.run("import netkit_edu as nk\nm = {0: 0}\nnk.VerdictKnob(m, send=lambda: 1)")
+    assert shell.run("m.clear()").success and not shell.tracebacks
+    assert shell.run("m[0] = 2").success and not shell.shown
+
+
+def test_switch_follows_a_policy_that_a_cell_set(shell):
+    p = pair()
+    switch = nk.PolicySwitch(p, send=samples.veth)
+    switch._ipython_display_()
+    p.set_policy(peer_policy=Policy.DROP)
+    shell.run("1")
+    assert switch._radios["peer_policy"].value == int(Policy.DROP) and switch.stale
+
+
+def test_knob_of_a_detached_program_says_that_it_did_not_run():
+    with nk.Lab() as lab:
+        db = lab.pod("db", device="netkit")
+        packet = nk.IP(dst=lab.outside.ip) / nk.UDP(dport=53) / b"hi"
+        att = db.pair.attach(nk.compile(KNOB)["knob"], at="peer")
+        knob = nk.VerdictKnob(att, send=lambda: db.send(packet))
+        knob.set(2)
+        assert "the program returns DROP (2)" in knob.words() and "did not run" not in knob.status()
+        att.detach()
+        knob.again()
+        for said in (knob.words(), knob.status()):
+            assert "the map says" in said and "not attached: the program did not run" in said
+
+
+def test_controls_say_which_keys_choose_and_can_send_again(knob):
+    _, line = knob.panel().children
+    again, keys = line.children
+    knob.map[0] = 7
+    again.click()
+    assert knob.result.code == 7 and "Tab" in keys.value and "Space" in keys.value
+
+
 def test_knob_labels_every_choice_with_letter_and_word(knob):
     labels = [label for label, _ in knob.widget().options]
     assert labels == ["N NEXT (-1)", "P PASS (0)", "D DROP (2)", "R REDIRECT (7)", "? unknown 3"]
@@ -150,7 +209,26 @@ def test_prediction_runs_only_after_the_commitment():
     view.choices.value = "drop"
     assert not view.button.disabled and not runs
     view.commit()
-    assert runs == [1] and view.button.disabled and view.choices.disabled
+    assert runs == [1] and view.choices.disabled
+    view.commit()
+    assert runs == [1]
+
+
+def test_button_keeps_the_focus_after_the_commitment():
+    """A browser takes the focus from a disabled button, so its words say that the choice stands."""
+    view = PredictionView(prediction())
+    view.choices.value = "drop"
+    view.commit()
+    assert not view.button.disabled and view.button.description == "Committed"
+
+
+def test_words_of_code_in_a_question_are_code_and_never_markup():
+    view = PredictionView(nk.predict("Is `a<b`?", ["`<i>`", "no"], lambda: "`<i>`"))
+    assert "<code>a&lt;b</code>" in view.question() and "`" not in view.question() + view.choices.tooltip
+    assert [label for label, _ in view.choices.options] == ["<i>", "no"]
+    view.choices.value = "`<i>`"
+    view.commit()
+    assert "It happened: <code>&lt;i&gt;</code>" in view.html()
 
 
 def test_prediction_shows_what_happened_and_the_picture():
@@ -178,9 +256,19 @@ def test_prediction_whose_run_fails_shows_the_error():
 
 def test_prediction_stands_without_a_widget(shell):
     show_prediction(prediction())
-    static, widget = shell.shown
+    static, widget, outcome = shell.shown
     assert "What happens?" in static["text/html"] and "pass · drop" in static["text/html"]
     assert "options: pass, drop" == widget["text/plain"]
+    assert outcome["text/html"] == ""
+
+
+def test_outcome_stands_below_the_controls(shell):
+    view = show_prediction(prediction())
+    shell.shown.clear()
+    view.choices.value = "drop"
+    view.commit()
+    (outcome,) = shell.shown
+    assert "It happened: drop" in outcome["text/html"] and "What happens?" not in outcome["text/html"]
 
 
 def test_prediction_as_the_last_line_of_a_cell_is_shown_as_buttons(shell):
@@ -221,6 +309,9 @@ def test_stepper_shows_where_a_fault_stopped_the_run():
     text = '#include "netkit_edu.h"\nSEC("tc") int f(struct __sk_buff *skb) { return *(int *)(long)skb->mark; }\n'
     s = nk.stepper(nk.compile(text)["f"], samples.UDP)
     assert s.fault is not None and "stopped by a fault" in s.words() and 'role="alert"' in s.html()
+    s.widget()
+    s.slider.value = len(s.states)
+    assert 'role="alert"' not in s.frame() and "see below" in s.frame()
 
 
 def test_stepper_shows_the_line_that_faulted_though_it_never_ran():
