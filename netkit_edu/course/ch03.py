@@ -1,37 +1,26 @@
 """Exercises of chapter 03: a bounds check, a header of variable length, a map that counts.
 
-Each oracle works on the fields from which a frame was made. `Slip` describes a program with known misunderstandings
-by the same fields, so that an answer which agrees with it can be told what it does.
+Each oracle works on the fields from which a frame was made, and so does what describes a program's slips (`slips`).
 """
 
 from __future__ import annotations
 
-import itertools
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from netkit_edu import uapi
 from netkit_edu.course.datagrams import Datagram, random_datagram
 from netkit_edu.course.exercise import CASES, Misses, ProgramExercise, Raised, collect
-from netkit_edu.errors import ProgramFault
+from netkit_edu.course.slips import NO_ETHERTYPE, XDP_WORDS, Slip, explain, of_fault
 from netkit_edu.uapi import Verdict
 
 ETH_P_OTHER = (uapi.ETH_P_ARP, uapi.ETH_P_IPV6, 0x88CC)
 SWAPPED_DNS = 0x3500  # 53 with its two bytes exchanged
-TOO_FAR = (
-    "It reads behind the packet's end. Before each read, compare the address behind the last byte you need "
-    "with `data_end`, and return where it lies beyond. The verifier of Linux refuses a program without that check."
-)
-NO_ADDRESS = (
-    "A lookup that finds nothing gives NULL, and there is nothing to read or write at NULL: test the pointer first. "
-    "The verifier of Linux refuses a program without that test."
-)
 NO_DROP = (
     "No packet has been dropped so far. If there is a condition already, one part of it is never true: look at the "
     "byte order of its constants, and at the place where it reads."
 )
-XDP_WORDS = "1 and 2 are XDP's codes: XDP_DROP is 1 and XDP_PASS is 2. Here 2 is NETKIT_DROP, and 1 drops as well."
 
 
 @dataclass(frozen=True)
@@ -58,35 +47,6 @@ class Frame:
     def __str__(self) -> str:
         cut = "" if self.keep is None else f", cut to its first {self.keep} bytes"
         return f"{self.datagram}{cut}"
-
-
-def of_fault(raised: Raised) -> str:
-    """Return what to do about the fault that stopped a program, "" of one that says it itself."""
-    if not isinstance(raised.error, ProgramFault):
-        return ""
-    said = str(raised.error)
-    return NO_ADDRESS if "null pointer" in said else TOO_FAR if "at packet+" in said else ""
-
-
-@dataclass(frozen=True)
-class Slip:
-    """One misunderstanding: ``flag`` names it to the exercise's model, ``words`` tell the learner."""
-
-    flag: str
-    words: str
-
-
-def explain(misses: Misses, slips: Sequence[Slip], model: Callable[..., object]) -> str:
-    """Return the words of the fewest slips (at most two) that give every result, right ones included, or "".
-
-    ``model(case, **flags)`` is what a program with these slips returns.
-    """
-    for count in (1, 2):
-        for chosen in itertools.combinations(slips, count):
-            flags = {slip.flag: True for slip in chosen}
-            if all(model(one.case, **flags) == one.got for one in misses.every):
-                return " ".join(slip.words for slip in chosen)
-    return ""
 
 
 class FrameExercise(ProgramExercise):
@@ -123,7 +83,6 @@ class FrameExercise(ProgramExercise):
         return explain(misses, self.slips, self.model)
 
 
-NO_ETHERTYPE = Slip("any_ethertype", "It never asks whether this is IPv4: compare `eth->h_proto` first.")
 PASS_SHORT = "A packet too short to tell is to pass: return NETKIT_PASS where the check fails."
 DROPS_SHORT = Slip("drops_short", PASS_SHORT)
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netkit_edu.course.ch00 import always
-from netkit_edu.course.ch03 import Slip, explain
 from netkit_edu.course.exercise import CASES, FunctionExercise, Misses, collect
+from netkit_edu.course.slips import Slip, explain
 from netkit_edu.device import ANY, Device
 from netkit_edu.errors import KernelError
 from netkit_edu.lab import Lab

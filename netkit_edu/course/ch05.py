@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from netkit_edu import uapi
-from netkit_edu.course.ch03 import NO_ETHERTYPE, XDP_WORDS, Frame, Slip, explain, of_fault
+from netkit_edu.course.ch03 import Frame
 from netkit_edu.course.datagrams import Datagram, random_datagram
 from netkit_edu.course.exercise import CASES, Exercise, FunctionExercise, Misses, Raised, collect
+from netkit_edu.course.slips import NO_ETHERTYPE, XDP_WORDS, Slip, explain, of_fault
 from netkit_edu.journey import FateKind
 from netkit_edu.lab import Lab
 from netkit_edu.program import isa

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from netkit_edu.course.ch00 import always
-from netkit_edu.course.ch03 import Slip, explain
 from netkit_edu.course.datagrams import Datagram
 from netkit_edu.course.exercise import CASES, FunctionExercise, Misses, Raised, collect
+from netkit_edu.course.slips import Slip, explain
 from netkit_edu.errors import KernelError
 from netkit_edu.journey import Journey
 from netkit_edu.lab import Lab

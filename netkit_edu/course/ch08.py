@@ -14,9 +14,10 @@ from functools import cache
 from ipaddress import IPv4Address, IPv4Network
 
 from netkit_edu import uapi
-from netkit_edu.course.ch03 import Frame, Slip, explain, of_fault
+from netkit_edu.course.ch03 import Frame
 from netkit_edu.course.datagrams import Datagram, random_datagram
 from netkit_edu.course.exercise import CASES, Exercise, FunctionExercise, Misses, Raised, collect
+from netkit_edu.course.slips import Slip, explain, of_fault
 from netkit_edu.course.ways import STACK, STRAIGHT, ArrivingLab, LeavingLab
 from netkit_edu.journey import FateKind
 from netkit_edu.lab import Lab

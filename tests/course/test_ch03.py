@@ -8,7 +8,8 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.course import check
-from netkit_edu.course.ch03 import NO_ADDRESS, NO_DROP, TOO_FAR, XDP_WORDS, CountPorts, DropDns, Stream, TtlGuard
+from netkit_edu.course.ch03 import NO_DROP, CountPorts, DropDns, Stream, TtlGuard
+from netkit_edu.course.slips import NO_ADDRESS, TOO_FAR, XDP_WORDS
 from netkit_edu.packet import fields
 from netkit_edu.program.compiler import find_compiler
 from netkit_edu.uapi import ETH_P_IPV6
