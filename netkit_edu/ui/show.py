@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
 
 from netkit_edu import draw
@@ -98,7 +99,8 @@ def _chain(chain) -> str:
 
 def _summary(summary) -> str:
     rows = [[f"<strong>{n}</strong>", page.esc(kind)] for kind, n in summary.fates.items()]
-    rows += [[str(n), page.esc(reason or "no reason given")] for reason, n in summary.reasons.items()]
+    ends = Counter((str(j.fate.kind), j.fate.reason) for j in summary.journeys if not j.fate.delivered)
+    rows += [[str(n), page.esc(f"{kind}: {reason or 'no reason given'}")] for (kind, reason), n in ends.items()]
     rows += [[str(n), f"sending calls returned {page.esc(e)}"] for e, n in summary.sender_errors.items()]
     example = page.details("the first packet's journey", as_html(summary.example))
     return page.box(f"<p><span class='word'>{summary.sent} packets</span></p>{page.table([], rows)}{example}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from xml.etree import ElementTree
 
 from netkit_edu import errors as kinds
@@ -38,6 +39,14 @@ def test_chain_and_summary_show_as_tables(shell):
     assert html.index("count") < html.index("drop_dns") and "revision 3" in html
     html = shell.formatted(Summary((samples.veth(), samples.netkit(("d", 2), error="ENOBUFS"))))["text/html"]
     assert "2 packets" in html and "ENOBUFS" in html and "<svg" in html
+
+
+def test_reasons_of_a_summary_say_which_end_they_belong_to(shell):
+    lost = samples.netkit(("d", 2))
+    html = shell.formatted(Summary((samples.veth(), lost, lost)))["text/html"]
+    rows = [re.sub("<[^>]*>", " ", row).split() for row in html.partition("<details")[0].split("<tr")]
+    said = [" ".join(row).partition("> ")[2] for row in rows]
+    assert "2 dropped" in said and f"2 dropped: {lost.fate.reason}" in said, said
 
 
 def test_program_and_object_show_c_lines_and_instructions(shell):
