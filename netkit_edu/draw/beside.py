@@ -5,13 +5,24 @@ from __future__ import annotations
 from netkit_edu.draw import shapes
 from netkit_edu.draw.canvas import Canvas
 from netkit_edu.draw.palette import width
-from netkit_edu.draw.words import describe_comparison, hop_detail, hop_name, journey_title, sender_line, split, tooltip
+from netkit_edu.draw.words import (
+    FIGURES,
+    PLUS,
+    describe_comparison,
+    hop_detail,
+    hop_name,
+    journey_title,
+    sender_line,
+    split,
+    tooltip,
+)
 from netkit_edu.journey import Comparison, Hop, HopKind, Journey
 from netkit_edu.uapi import Context
 
 WIDE, EDGE, GAP = 900, 14, 28  # px, the drawing, its margin, and the gap between the halves
 HALF = (WIDE - 2 * EDGE - GAP) / 2
 TICK, ROW, HEAD = 15, 25, 44
+COLUMNS, TILE = 4, 48  # figures in a row, and px from one row to the next
 
 
 def comparison(c: Comparison, *, key: str = "") -> str:
@@ -98,24 +109,19 @@ def _fate(canvas: Canvas, x: float, y: float, j: Journey) -> None:
 
 def _figures(canvas: Canvas, c: Comparison, y: float) -> float:
     """Write each figure of both journeys in one tile, and what their senders were told; return the drawing's height."""
-    a, b = c.left.counts, c.right.counts
-    both = [(split(c.left, figure), split(c.right, figure)) for figure in ("lookups", "hooks")]
-    tiles = [
-        (*both[0], "route lookups"), (a.queues, b.queues, "queues"), (a.backlogs, b.backlogs, "backlogs"),
-        (*both[1], "netfilter hooks"), (a.programs, b.programs, "programs"),
-        (a.drivers, b.drivers, "driver calls"), (a.softirq_hops, b.softirq_hops, "hops in softirq"),
-        (a.hops, b.hops, "hops"),
-    ]  # fmt: skip
-    each = (WIDE - 2 * EDGE + 6) / len(tiles)
-    for i, (left, right, what) in enumerate(tiles):
-        x = EDGE + i * each
-        canvas.rect(x, y, each - 6, 42, "f-only" if left != right else "f-tile", 5)
-        figure = f"{left} | {right}"
-        fits = width(figure, "big") <= each - 14
-        canvas.text(x + 8, y + 19, figure, "big" if fits else "strong", room=each - 14)
-        canvas.text(x + 8, y + 34, what, "small", room=each - 14)
+    each = (WIDE - 2 * EDGE + 6) / COLUMNS
+    for i, (figure, what) in enumerate(FIGURES.items()):
+        left, right = split(c.left, figure), split(c.right, figure)
+        x, top = EDGE + i % COLUMNS * each, y + i // COLUMNS * TILE
+        canvas.rect(x, top, each - 6, TILE - 6, "f-only" if left != right else "f-tile", 5)
+        canvas.text(x + 8, top + 19, f"{left} | {right}", "big", room=each - 14)
+        canvas.text(x + 8, top + 34, what, "small", room=each - 14)
+    y += -(-len(FIGURES) // COLUMNS) * TILE + 14
+    if any(len(j.machines) > 1 for j in (c.left, c.right)):
+        canvas.text(EDGE, y, f"Figures with a +: {PLUS}.", "small")
+        y += 20
     for x, j in ((EDGE, c.left), (EDGE + HALF + GAP, c.right)):
         said = sender_line(j)
         fill = "bad" if j.sender_error else ""
-        canvas.text(x, y + 62, said[0].upper() + said[1:] + ".", "body", room=HALF, fill=fill)
-    return y + 76
+        canvas.text(x, y, said[0].upper() + said[1:] + ".", "body", room=HALF, fill=fill)
+    return y + 14

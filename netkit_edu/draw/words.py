@@ -69,6 +69,25 @@ def split(j: Journey, figure: str) -> str:
     return " + ".join(map(str, each))
 
 
+FIGURES = {
+    "lookups": "route lookups", "queues": "queues", "backlogs": "backlogs", "hooks": "netfilter hooks",
+    "programs": "programs", "drivers": "driver calls", "softirq_hops": "hops in softirq", "hops": "hops",
+}  # fmt: skip
+PLUS = "here + behind the wire"
+
+
+def split_line(j: Journey) -> str:
+    """Return every figure of the path's cost machine by machine, "" where there is one machine."""
+    if len(j.machines) < 2:
+        return ""
+    return f"{PLUS}: " + ", ".join(f"{split(j, figure)} {words}" for figure, words in FIGURES.items())
+
+
+def cost_line(j: Journey) -> str:
+    """Return what a path cost in all and machine by machine, and what its sender was told."""
+    return "; ".join(filter(None, (counts_line(j), split_line(j), sender_line(j))))
+
+
 def counts_line(j: Journey) -> str:
     """Return what a path cost, in one line."""
     n = j.counts
@@ -155,8 +174,8 @@ def text_comparison(c: Comparison) -> str:
         joint = "=" if a and b else "<" if a else ">"
         lines.append(f"{a[:wide]:<{wide}}  {joint}  {b}".rstrip())
     lines.append(f"{str(c.left.fate)[:wide]:<{wide}}     {c.right.fate}")
-    lines.append(f"left:  {counts_line(c.left)}; {sender_line(c.left)}")
-    lines.append(f"right: {counts_line(c.right)}; {sender_line(c.right)}")
+    lines.append(f"left:  {cost_line(c.left)}")
+    lines.append(f"right: {cost_line(c.right)}")
     return "\n".join(lines)
 
 
@@ -173,5 +192,5 @@ def describe_comparison(c: Comparison) -> str:
     parts = [f"{plural(common, 'step')} in common."]
     for name, only, j in ((names[0], left, c.left), (names[1], right, c.right)):
         parts.append(f"Only in {name}: {'; '.join(only) or 'nothing'}.")
-        parts.append(f"{name}: {j.fate}; {counts_line(j)}; {sender_line(j)}.")
+        parts.append(f"{name}: {j.fate}; {cost_line(j)}.")
     return " ".join(parts)

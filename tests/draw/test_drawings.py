@@ -257,6 +257,23 @@ def test_figures_of_a_comparison_are_never_cut_short():
     assert "2 + 1 | 2 + 1" in texts and not [text for text in texts if "…" in text]
 
 
+def test_figures_of_a_comparison_are_all_split_at_the_wire_and_say_so():
+    left, right = lab(), lab("netkit")
+    svg = draw.comparison(compare(left, right))
+    assert "Figures with a +: here + behind the wire." in shown(svg)
+    for figure in ("lookups", "hooks", "softirq_hops", "hops"):
+        parts = [[str(getattr(n, figure)) for n in j.machines] for j in (left, right)]
+        assert " | ".join(" + ".join(each) for each in parts) in shown(svg), figure
+    for j in (left, right):
+        said = f"{' + '.join(str(n.softirq_hops) for n in j.machines)} hops in softirq"
+        assert said in tree(svg).find(f"{SVG}desc").text and said in draw.text_comparison(compare(left, right))
+
+
+def test_comparison_on_one_machine_has_no_plus():
+    svg = draw.comparison(compare(samples.netkit(("d", 2)), samples.netkit(("e", 2))))
+    assert "+" not in "".join(shown(svg))
+
+
 def test_common_steps_of_a_comparison_stand_side_by_side():
     c = compare(samples.veth(), samples.netkit(("drop_dns", 2)))
     root = tree(draw.comparison(c))
