@@ -19,6 +19,7 @@ from netkit_edu.course.translation import (
     HALF,
     ICMP,
     NONE,
+    STALE,
     TCP,
     UDP,
     WHOLE,
@@ -27,11 +28,11 @@ from netkit_edu.course.translation import (
     ones_sum,
     outcome,
     pseudo_header,
+    run,
     translate,
 )
 from netkit_edu.engine import interpreter, maps
 from netkit_edu.engine.checksum import PARTIAL
-from netkit_edu.engine.world import World
 from netkit_edu.programs import Program, skb_for_run
 from netkit_edu.uapi import Verdict
 
@@ -44,6 +45,10 @@ NOTHING = (
 ONLY_IP = (
     "Of ICMP, only the IP header changes. It has no ports, and its checksum covers no address: leave its bytes alone, "
     "those at the place of a UDP checksum included."
+)
+USED_LATER = (
+    "After a helper that writes, no pointer into the packet is left: `ip` and `udp` are mere numbers to the verifier. "
+    "Read and write through them first, keep what you need in variables, and call the helpers last."
 )
 PASSES_ALL = "Every packet passes here, NETKIT_NEXT: this program translates, it does not judge."
 
@@ -218,8 +223,8 @@ class Translation(ProgramExercise):
         skb = skb_for_run(case.bytes)
         if case.udp == HALF and case.datagram.protocol == UDP:
             skb.ip_summed = PARTIAL
-        code = answer.run(skb, World())
-        return outcome(case, code, skb.bytes)
+        code = run(answer, skb)
+        return code if isinstance(code, str) else outcome(case, code, skb.bytes)
 
     def expected(self, case: Sealed) -> str:
         """Return what is right, from the packet's fields."""
@@ -246,6 +251,8 @@ class Translation(ProgramExercise):
         if fault := next((m.got for m in misses if isinstance(m.got, Raised)), None):
             return of_fault(fault)
         said = [str(one.got) for one in misses.every]
+        if STALE in said:
+            return USED_LATER
         if not all(words.startswith("passes") for words in said):
             return PASSES_ALL
         if all(words.endswith("unchanged") for words in said):

@@ -8,7 +8,7 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.course import check
-from netkit_edu.course.ch07 import ONLY_IP, Dnat, SnatReply, Update, _update_model
+from netkit_edu.course.ch07 import ONLY_IP, USED_LATER, Dnat, SnatReply, Update, _update_model
 from netkit_edu.course.translation import HALF, NONE, WHOLE, Sealed
 from netkit_edu.program.compiler import find_compiler
 from tests.oracle.differential import TwoMachines
@@ -152,6 +152,22 @@ def test_other_failures_are_told_too(kind):
     assert "Every packet passes" in check(kind.id, solved(kind, ("NETKIT_NEXT", "NETKIT_DROP"))).thought
     assert "behind the packet's end" in check(kind.id, solved(kind, ("> data_end", "< data"))).thought
     assert "No packet has been changed" in check(kind.id, solved(kind, ("ETH_P_IP)", "ETH_P_ARP + 9)"))).thought
+
+
+@needs_compiler
+def test_what_linux_would_not_load_does_not_pass():
+    late = ("\tip->daddr = POD;\n", ""), ("4);\n\tbpf_l4", "4);\n\tip->daddr = POD;\n\tbpf_l4")
+    found = check("07.dnat", solved(Dnat, *late), seed=1)
+    assert not found.passed
+    assert found.thought == USED_LATER
+
+
+@needs_compiler
+def test_pointers_that_are_loaded_again_are_fine():
+    again = "4);\n\tdata = (void *)(long)skb->data;\n\tdata_end = (void *)(long)skb->data_end;\n\tip = data + 14;\n"
+    again += "\tif ((void *)(ip + 1) > data_end)\n\t\treturn NETKIT_NEXT;\n\tip->daddr = POD;\n\tbpf_l4"
+    late = ("\tip->daddr = POD;\n", ""), ("4);\n\tbpf_l4", again)
+    assert check("07.dnat", solved(Dnat, *late), seed=1).passed
 
 
 @needs_compiler
