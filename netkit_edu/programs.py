@@ -319,6 +319,8 @@ class BrokenProgram:
             "Correct that cell and run it again."
         ) from self.error
 
+    _executable = property(complain)
+
     def __getattr__(self, attribute: str):
         if attribute.startswith("_"):
             raise AttributeError(attribute)

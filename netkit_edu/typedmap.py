@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, Protocol
 
-from netkit_edu.errors import NetkitEduError, UsageError
+from netkit_edu.errors import NetkitEduError, ObjectError, UsageError
 from netkit_edu.program.object import MapSpec
 from netkit_edu.uapi import (
     BPF_MAP_TYPE_ARRAY,
@@ -54,6 +54,7 @@ class TypedMap(MutableMapping):
         self.spec = spec
         self.store = store
         self._btf = btf
+        self._unread: list[bytes] = []
 
     @property
     def name(self) -> str:
@@ -88,19 +89,28 @@ class TypedMap(MutableMapping):
             struct: the C structure that the records are, if their types are to be known; else they are bytes.
 
         Raises:
-            UsageError: this is no ring buffer, or the object's BTF has no such structure.
+            UsageError: this is no ring buffer, the object's BTF has no such structure, or a record is none; the records
+                are there to be read in another way then.
         """
         take = getattr(self.store, "read", None)
         if self.spec.type != BPF_MAP_TYPE_RINGBUF or take is None:
             raise UsageError(f"map {self.name!r} has no records to read: look its entries up, as in a dictionary")
-        if not struct:
-            return take()
+        type_id = self._struct(struct) if struct else 0
+        self._unread += take()
+        try:
+            records = [self._decode(type_id, record) for record in self._unread]
+        except ObjectError as error:
+            raise UsageError(f"map {self.name!r} has a record that is no `struct {struct}`: {error}") from error
+        self._unread = []
+        return records
+
+    def _struct(self, name: str) -> int:
         from netkit_edu.program.btf import STRUCT
 
-        type_id = self._btf.find(struct, STRUCT) if self._btf is not None else 0
+        type_id = self._btf.find(name, STRUCT) if self._btf is not None else 0
         if not type_id:
-            raise UsageError(f"the object's types have no `struct {struct}`: let a global variable be of that type")
-        return [self._btf.decode(type_id, record) for record in take()]
+            raise UsageError(f"the object's types have no `struct {name}`: let a global variable be of that type")
+        return type_id
 
     def __delitem__(self, key) -> None:
         raw = self._key(key)
@@ -155,7 +165,7 @@ class TypedMap(MutableMapping):
             index = int.from_bytes(key, "little")
             self.store.set(index, program._executable, 1 + index)
         else:
-            raise UsageError(f"map {self.name!r} takes a program as compiled, not {program!r}")
+            raise UsageError(f"map {self.name!r} takes a program as compiled, not {type(program).__name__}")
 
     def _value(self, value) -> bytes:
         return self._encode(self.spec.value_type, self.spec.value_size, value, "value")

@@ -328,7 +328,9 @@ def test_a_program_without_maps_says_so(compiled):
 KINDS = """
 struct prefix { __u32 prefixlen; __be32 address; };
 struct event { __u32 len; __be16 port; __u16 pad; };
+struct prefix_and_more { struct prefix prefix; __u64 more; };
 struct event record_type;
+struct prefix_and_more other_type;
 struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } events SEC(".maps");
 struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __type(key, __u32); __type(value, __u32);
          __uint(max_entries, 2); } counts SEC(".maps");
@@ -408,3 +410,18 @@ def test_keys_values_and_records_that_a_kind_does_not_have_are_the_callers_mista
         maps["events"].read("nothing")
     with pytest.raises(KernelError, match="^EBADF"):
         maps["next"][0] = 17
+    with pytest.raises(UsageError, match="takes a program as compiled, not str"):
+        maps["next"][0] = "pass"
+    with pytest.raises(UsageError, match="its cell failed"):
+        maps["next"][0] = BrokenProgram("pass", nk.CompileError("line 1"))
+
+
+def test_records_read_as_what_they_are_not_are_there_to_be_read_again():
+    prog = nk.compile(KINDS)["all"]
+    prog.run(DNS)
+    prog.run(DNS)
+    with pytest.raises(UsageError, match="a record that is no `struct prefix_and_more`.*has 16 bytes, not 8"):
+        prog.maps["events"].read("prefix_and_more")
+    prog.run(DNS)
+    assert [event["port"] for event in prog.maps["events"].read("event")] == [53 << 8] * 3
+    assert prog.maps["events"].read("event") == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import netkit_edu as nk
-from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.errors import KernelError, ProgramFault, UsageError
 from netkit_edu.uapi import BPF_NOEXIST, BPF_PROG_TYPE_XDP
 
 
@@ -98,3 +98,20 @@ def test_programs_of_two_types_do_not_share_a_prog_array(lab, con, kinds):
     with refused("EINVAL"):
         jumps[0] = drops
     calls.map_update(other, bytes(4), drops.to_bytes(4, "little"))
+
+
+def test_a_fault_in_a_program_that_was_jumped_to_names_its_own_line(lab, con, send, kinds):
+    text = """
+#include "netkit_edu.h"
+SEC("netkit/peer") int too_far(struct __sk_buff *skb)
+{
+    return ((char *)(long)skb->data)[70000];
+}
+char LICENSE[] SEC("license") = "GPL";
+"""
+    jumps = con.pair.attach(kinds["jump"]).maps["jumps"]
+    jumps[1] = nk.compile(text)["too_far"]
+    with pytest.raises(ProgramFault, match=r"packet has 142 bytes .*line 5: return"):
+        send()
+    jumps[1] = kinds["arrive"]
+    assert send()
