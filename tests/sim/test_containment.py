@@ -50,9 +50,21 @@ PACKETS = st.one_of(
     st.builds(lambda head, data: ("raw", head[:-8] + data), st.just(udp(HOST_IP, src=POD_IP)), st.binary(max_size=60)),
     st.builds(lambda data: ("packet", data), st.binary(max_size=80)),
     st.builds(lambda data: ("packet", bytes(12) + b"\x08\x00" + data), st.binary(max_size=60)),
+    st.builds(lambda data: ("packet", b"\xff" * 6 + bytes(6) + b"\x08\x06" + data), st.binary(max_size=40)),
+    st.builds(
+        lambda n, doff: ("packet", bytes(12) + b"\x08\x00" + tcp(n, doff)), st.integers(0, 4000), st.integers(0, 15)
+    ),
 )
+
+
+def tcp(payload: int, doff: int) -> bytes:
+    """Return a TCP segment from its IP header, with a header that says it is ``doff`` words long."""
+    body = bytes(12) + bytes([doff << 4, 0x18]) + bytes(6 + payload)
+    return udp(POD_IP, src=HOST_IP)[:9] + b"\x06" + udp(POD_IP, src=HOST_IP)[10:20] + body
+
+
 STEPS = st.one_of(
-    st.tuples(st.just("send"), st.booleans(), PACKETS, st.integers(1, 4)),
+    st.tuples(st.just("send"), st.booleans(), PACKETS, st.integers(1, 4), st.sampled_from((0, 0, 1, 700, 1400))),
     st.tuples(st.just("link"), st.booleans(), st.booleans()),
     st.tuples(st.just("attach"), st.booleans(), st.sampled_from((-2, -1, 0, 1, 2, 3, 7, 100))),
     st.tuples(st.just("detach"), st.booleans()),
@@ -62,9 +74,17 @@ STEPS = st.one_of(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from(("veth", "netkit", "l2")), st.integers(0, 5), st.lists(STEPS, max_size=15))
+@given(st.sampled_from(("veth", "netkit", "l2", "arp")), st.integers(0, 5), st.lists(STEPS, max_size=15))
 def test_in_any_state_everything_comes_to_rest_and_the_counters_add_up(kind, backlog, steps):
-    m = machine("veth" if kind == "veth" else "netkit", backlog=backlog, info={"mode": 0} if kind == "l2" else None)
+    m = machine(
+        "veth" if kind == "veth" else "netkit", backlog=backlog, info={"mode": 0} if kind in ("l2", "arp") else None
+    )
+    if kind == "arp":  # nobody knows anybody
+        for dev in (
+            m.sim._kernel.namespaces[m.host].devices[m.primary],
+            m.sim._kernel.namespaces[m.pod].devices[m.peer],
+        ):
+            dev.neighbours.clear()
     before, gained = stats(m.sim), Counter()
     for step in steps:
         try:
@@ -90,7 +110,7 @@ def do(m, kind, step):
     end = (m.host, m.primary) if args[0] else (m.pod, m.peer)
     if what == "send":
         via, packet = args[1]
-        request = SendRequest(packet, via, end[1] if via == "packet" else 0, recverr=True)
+        request = SendRequest(packet, via, end[1] if via == "packet" else 0, recverr=True, gso_size=args[3])
         return m.sim.send_many(end[0], request, args[2])
     if what == "link":
         m.sim.link_set(*end, up=args[1])
