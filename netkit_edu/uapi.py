@@ -259,26 +259,39 @@ IF_OPER_UNKNOWN = 0
 
 _HINTS = {
     "EACCES": "authority follows the primary: act through it, from its own namespace; mode and scrub stay as created",
-    "EADDRNOTAVAIL": "give a unicast MAC address, for example 02:00:00:00:00:01",
-    "EBADF": "the number is not an open descriptor of the kind asked for",
+    "EADDRINUSE": "another socket of this namespace has the port: close it, or take another port",
+    "EADDRNOTAVAIL": "give an address of the own namespace, and a unicast MAC address such as 02:00:00:00:00:01",
+    "EAGAIN": "there is nothing to read or no room to write yet: do the other side's work first, then try again",
+    "EBADF": (
+        "that number is no open descriptor of the kind asked for: take the one the kernel gave, before it is closed"
+    ),
     "EBUSY": "the entry belongs to a link: update or detach that link instead",
-    "EEXIST": "the name, address, or program is already there",
-    "EINVAL": "an argument has a value or a combination that the kernel does not accept",
-    "EMSGSIZE": "the datagram is larger than the protocol allows",
+    "EEXIST": (
+        "what you add is there already: take another name or address; a program goes to a hook once, so "
+        "detach it first (att.detach()) or attach a second load of it (lab.load(prog))"
+    ),
+    "EHOSTUNREACH": "no neighbour answers for the next hop: check the route's gateway and that its device is up",
+    "EINVAL": "the kernel does not accept one of the arguments, or all of them together: look at each value and flag",
+    "EMSGSIZE": "the datagram is larger than the protocol or the device's MTU allows: send a shorter one",
     "ENETDOWN": "bring the device up first: dev.up()",
     "ENETUNREACH": "add a route to the destination: ns.route(prefix, dev=...)",
-    "EHOSTUNREACH": "no neighbour answers for the next hop",
-    "ENOBUFS": "the packet was dropped on its way out, and this socket asked to be told",
-    "ENODEV": "no device with this ifindex in the namespace that asks",
-    "ENOENT": "nothing of that name or id is there",
-    "ENOLINK": "the link's device is gone, or the link was detached",
-    "ENOTCONN": "the other end of the pair is gone",
-    "ENXIO": "the device exists but is not a netkit device",
-    "EOPNOTSUPP": "this kind of device does not do that",
-    "EPERM": "the caller lacks the capability (CAP_NET_ADMIN, CAP_BPF)",
-    "ERANGE": "the value is outside the allowed range, or the hook is full",
+    "ENOBUFS": "the packet was dropped on its way out, and this socket asked to be told: look at the journey for where",
+    "ENODEV": (
+        "the namespace that asks has no such device: ask in the device's own namespace, and look if it still exists"
+    ),
+    "ENOENT": "nothing of that name, key or id is there: look at what there is (chain(), maps), and name one of these",
+    "ENOLINK": "the link's device is gone, or the link was detached: attach anew",
+    "ENOMEM": "that would take more memory than is allowed here: make the map or the packet smaller",
+    "ENOSPC": "there is no room for all of it: make more room, or ask for less",
+    "ENOTCONN": "the other end of the pair is gone: make a new pair",
+    "ENXIO": "the device exists but is not a netkit device: name one of a pod with device='netkit'",
+    "EOPNOTSUPP": "this kind of device or map does not do that: choose a kind that does",
+    "EPERM": "the caller may not do that: it takes CAP_NET_ADMIN and CAP_BPF, or the map or program is locked",
+    "ERANGE": (
+        "the value is outside the allowed range, or the hook is full: take a value inside, or detach something first"
+    ),
     "ESTALE": "the list changed since its revision was read: query it and try again",
-    "E2BIG": "the map is full, or the index is outside the array",
+    "E2BIG": "the map is full, or the index is outside the array: delete an entry, or declare more max_entries",
 }
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
+import netkit_edu
 from netkit_edu import errors as kinds
 from netkit_edu.backend import Chain, Entry
 from netkit_edu.journey import compare
@@ -76,6 +78,17 @@ def test_kernel_error_as_a_value_shows_errno_and_hint(shell):
     for said in (data["text/html"], data["text/plain"]):
         assert "EACCES" in said and "netkit link settings" in said and "se the primary" in said
     assert 'role="alert"' in data["text/html"]
+
+
+def test_refusal_of_what_is_there_already_says_what_to_do():
+    said = errors.as_text(kinds.KernelError("EEXIST"))
+    assert "att.detach()" in said and "lab.load(prog)" in said
+
+
+def test_every_refusal_this_package_makes_says_more_than_its_errno():
+    texts = [path.read_text() for path in Path(netkit_edu.__file__).parent.rglob("*.py")]
+    bare = {name for text in texts for name in re.findall(r'KernelError\("(E\w+)"\)', text)}
+    assert len(bare) > 9 and not [name for name in bare if len(kinds.KernelError(name).hint) < 25]
 
 
 def test_compile_error_shows_line_caret_and_plain_sentence():
