@@ -8,6 +8,7 @@ progress  the exercises that this learner has solved
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -48,7 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", nargs="?", default="doctor", choices=COMMANDS)
     chosen = parser.parse_args(arguments).command
     try:
-        return COMMANDS[chosen]()
+        status = COMMANDS[chosen]()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # whoever read has enough, as head has: nothing is left to say, not even at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except NetkitEduError as error:
         print(error, file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -45,3 +46,13 @@ def test_an_error_of_ours_is_one_line_on_stderr(monkeypatch, capsys):
     monkeypatch.setitem(cli.COMMANDS, "claims", fail)
     assert cli.main(["claims"]) == 1
     assert capsys.readouterr().err == "no such chapter\n"
+
+
+@pytest.mark.parametrize("word", ["claims", "doctor"])
+def test_reader_who_has_enough_ends_it_quietly(word):
+    """As ``head`` does: the pipe's reading end is closed before anything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run([sys.executable, "-m", "netkit_edu", word], stdout=pipe, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
