@@ -140,6 +140,13 @@ class Notebook:
         outputs = [o for cell in self.cells() for o in cell["outputs"]]
         return [f"{o['ename']}: {o['evalue']}" for o in outputs if o["output_type"] == "error"]
 
+    def execute(self, code: str) -> None:
+        """Run code in the notebook's kernel, as a cell that is not in sight."""
+        self.page.run(
+            "(async()=>{await nb.sessionContext.session.kernel.requestExecute({code:"
+            f"{json.dumps(code)}}}).done;return true}})()"
+        )
+
     def full_height(self, least: int = 900, most: int = 30_000) -> int:
         """Make the viewport as tall as the whole notebook, so that no cell is left undrawn; return its height in px."""
         self.page.run("jupyterapp.shell.collapseLeft(); jupyterapp.shell.collapseRight(); true")

@@ -120,12 +120,39 @@ def test_prediction_is_answered_after_the_commitment(notebook):
     assert "It happened" not in output(notebook, "predict")
     page.click(f"{cell('predict')} .nk-prediction .widget-radio-box label:nth-of-type(1)")
     page.wait(f"!document.querySelector({json.dumps(cell('predict') + ' .nk-commit')}).disabled", "the button", 15)
-    page.click(f"{cell('predict')} .nk-commit")
+    page.run(f"(()=>{{document.querySelector({json.dumps(cell('predict') + ' .nk-commit')}).focus();return true}})()")
+    page.key(" ", 32, " ")
     page.wait(
         f"document.querySelector({json.dumps(cell('predict') + ' .jp-Cell-outputArea')}).innerText"
         ".includes('It happened')", "the outcome", 15,
     )  # fmt: skip
     assert page.run(label_of_drawing("predict"))
+    page.wait(
+        f"document.querySelector({json.dumps(cell('predict') + ' .nk-commit')}).innerText==='Committed'", "its word", 5
+    )
+    assert page.run("document.activeElement.classList.contains('nk-commit')")
+    button, outcome = page.run(
+        f"['.nk-commit','[role=status]'].map(s=>document.querySelector({json.dumps(cell('predict'))}+' '+s)"
+        ".getBoundingClientRect().top)"
+    )
+    assert button < outcome
+
+
+def test_knob_follows_a_cell_and_sends_again(notebook):
+    """A cell writes the map: the knob moves and says that the journey is older, until it is sent again."""
+    page = notebook.page
+    page.click(f"{cell('knob')} .nk-verdict-knob .widget-radio-box label:nth-of-type(2)")
+    page.wait(f"{label_of_drawing('knob')}.includes('delivered')", "a delivered journey", 15)
+    notebook.execute('att.maps["verdict"][0] = nk.Verdict.DROP')
+    third = f"document.querySelector({json.dumps(cell('knob') + ' .nk-verdict-knob label:nth-of-type(3) input')})"
+    page.wait(f"{third}.checked", "the knob at DROP", 15)
+    page.wait(
+        f"document.querySelector({json.dumps(cell('knob'))}).innerText.includes('Changed elsewhere since')", "words", 15
+    )
+    assert "delivered" in page.run(label_of_drawing("knob"))
+    page.click(f"{cell('knob')} .nk-again")
+    page.wait(f"{label_of_drawing('knob')}.includes('dropped')", "a dropped journey", 15)
+    assert "Changed elsewhere" not in output(notebook, "knob")
 
 
 def test_stepper_steps(notebook):
