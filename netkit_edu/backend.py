@@ -231,7 +231,7 @@ class Backend(Protocol):
 
     # the same calls as messages and fields, to be got wrong -------------------------------------------------------
     def raw_newlink(self, ns: int, kind: str, *, create: bool, ifindex: int = 0, attrs: Mapping[int, bytes],
-                    data: Mapping[int, bytes] | None) -> int:  # fmt: skip
+                    data: Mapping[int, bytes] | None, capable: bool = True) -> int:  # fmt: skip
         """Send RTM_NEWLINK with these attributes as they are; return the ifindex of what it made or changed.
 
         Args:
@@ -239,12 +239,15 @@ class Backend(Protocol):
             ifindex: ifi_index: of the device to change, or for the new one.
             attrs: IFLA_* beside IFLA_LINKINFO. IFLA_NET_NS_FD holds a namespace's number as a u32.
             data: the attributes in IFLA_INFO_DATA, None without it.
+            capable: whether the caller has CAP_NET_ADMIN.
         """
 
-    def raw_bpf(self, ns: int, cmd: int, fields: Mapping[str, int], tail: bytes = b"") -> Mapping:
+    def raw_bpf(self, ns: int, cmd: int, fields: Mapping[str, int], tail: bytes = b"", *,
+                capable: bool = True) -> Mapping:  # fmt: skip
         """Call bpf(2) with these fields of ``union bpf_attr``, and ``tail`` behind the last; return what it wrote.
 
-        Descriptors are the backend's numbers; a pointer is 1 for a buffer that is there, 0 for NULL.
+        Descriptors are the backend's numbers; a pointer is 1 for a buffer that is there, 0 for NULL, -1 for an
+        address where nothing is. ``capable`` as in `raw_newlink`.
         """
 
     # sockets ------------------------------------------------------------------------------------------------------

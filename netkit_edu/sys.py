@@ -39,7 +39,8 @@ class Sys:
         self.node = node
 
     def link_create(self, kind: str = "netkit", *, attrs: Mapping[int, bytes] | None = None,
-                    data: Mapping[int, bytes] | None = None, ifindex: int = 0) -> Device:  # fmt: skip
+                    data: Mapping[int, bytes] | None = None, ifindex: int = 0,
+                    capable: bool = True) -> Device:  # fmt: skip
         """Send RTM_NEWLINK with NLM_F_CREATE and NLM_F_EXCL; return the device, the primary of a pair.
 
         Args:
@@ -47,41 +48,46 @@ class Sys:
             attrs: ordinary attributes by number, for example ``{Ifla.IFNAME: b"nk1"}``.
             data: the kind's own, for example ``{IflaNetkit.MODE: u32(0)}``.
             ifindex: ifi_index.
+            capable: whether the caller has CAP_NET_ADMIN; without it the answer is EPERM.
 
         Raises:
             KernelError: the kernel's answer.
             UsageError: not attributes as bytes by number.
         """
-        number = self._newlink(kind, True, ifindex, attrs, {} if data is None else data)
+        number = self._newlink(kind, True, ifindex, attrs, {} if data is None else data, capable)
         return self.node.lab.device(self.node, number)
 
     def link_change(self, dev: Device | int, kind: str = "netkit", *, attrs: Mapping[int, bytes] | None = None,
-                    data: Mapping[int, bytes] | None = None) -> None:  # fmt: skip
+                    data: Mapping[int, bytes] | None = None, capable: bool = True) -> None:  # fmt: skip
         """Send RTM_NEWLINK without NLM_F_CREATE; ``data`` None leaves IFLA_INFO_DATA out. Arguments as `link_create`.
 
         Args:
             dev: the device, or a number that may be none.
         """
-        self._newlink(kind, False, dev if isinstance(dev, int) else dev.ifindex, attrs, data)
+        self._newlink(kind, False, dev if isinstance(dev, int) else dev.ifindex, attrs, data, capable)
 
-    def bpf(self, cmd: int, *, tail: bytes = b"", **fields: int) -> Mapping:
+    def bpf(self, cmd: int, *, tail: bytes = b"", capable: bool = True, **fields: int) -> Mapping:
         """Call bpf(2); return what the kernel wrote into ``union bpf_attr``, by field.
 
         Args:
             cmd: a `BpfCmd`.
             tail: bytes behind the command's last field.
+            capable: whether the caller has CAP_NET_ADMIN. Without it nobody queries (EPERM), or detaches a program
+                of which they have no descriptor.
             fields: by their names in the kernel's header; those left out are 0. A pointer is 1 for a
-                buffer, 0 for NULL.
+                buffer, 0 for NULL, -1 for an address where nothing is.
 
         Raises:
             KernelError: the kernel's answer; of a query without enough room, ``answer`` is what fitted.
             UsageError: the command has no such field.
         """
-        return self.node.lab.kernel_calls.raw_bpf(self.node.ns, cmd, fields, tail)
+        return self.node.lab.kernel_calls.raw_bpf(self.node.ns, cmd, fields, tail, capable=capable)
 
-    def _newlink(self, kind, create, ifindex, attrs, data) -> int:
+    def _newlink(self, kind, create, ifindex, attrs, data, capable) -> int:
         for given in (attrs, data):
             if not all(isinstance(n, int) and isinstance(v, bytes) for n, v in (given or {}).items()):
                 raise UsageError("attributes are bytes by number, such as {IflaNetkit.MODE: u32(0)}")
         calls = self.node.lab.kernel_calls
-        return calls.raw_newlink(self.node.ns, kind, create=create, ifindex=ifindex, attrs=attrs or {}, data=data)
+        return calls.raw_newlink(
+            self.node.ns, kind, create=create, ifindex=ifindex, attrs=attrs or {}, data=data, capable=capable
+        )

@@ -167,8 +167,10 @@ class SimBackend(BpfCalls):
         return [self.link_get(ns, ifindex) for ifindex in sorted(self._net(ns).devices)]
 
     def raw_newlink(self, ns: int, kind: str, *, create: bool, ifindex: int = 0, attrs: Mapping[int, bytes],
-                    data: Mapping[int, bytes] | None) -> int:  # fmt: skip
+                    data: Mapping[int, bytes] | None, capable: bool = True) -> int:  # fmt: skip
         """Read a message's attributes as they are, and create or change a netkit device."""
+        if not capable:
+            raise KernelError("EPERM")  # rtnetlink_rcv_msg, before the message is read
         net = self._net(ns)
         return rtnl_newlink(
             self._kernel, net, kind, create=create, ifindex=ifindex, attrs=attrs, data=data

@@ -145,6 +145,8 @@ def bpf_mprog_query(chain: Chain, fields: Mapping[str, int]) -> dict:
     answer = {"attach_flags": 0, "revision": chain.revision, "count": total}
     if not room or not fields["prog_ids"] or not total:
         return answer
+    if -1 in (fields["prog_ids"], fields["link_ids"], fields["prog_attach_flags"], fields["link_attach_flags"]):
+        raise KernelError("EFAULT", answer=answer)
     entries = chain.entries[:room]
     answer["prog_ids"] = [entry.prog_id for entry in entries]
     if fields["link_ids"]:

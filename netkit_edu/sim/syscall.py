@@ -165,9 +165,15 @@ class BpfCalls:
 
     # all of them, by fields -------------------------------------------------------------------------------------------
 
-    def raw_bpf(self, ns: int, cmd: int, fields: Mapping[str, int], tail: bytes = b"") -> Mapping:
+    def raw_bpf(self, ns: int, cmd: int, fields: Mapping[str, int], tail: bytes = b"", *,
+                capable: bool = True) -> Mapping:  # fmt: skip
         """Call bpf(2) as the fields of ``union bpf_attr`` say; return what it wrote there."""
+        if cmd == BpfCmd.PROG_QUERY and not capable:
+            raise KernelError("EPERM")
         f = bpf_fields(cmd, fields, tail)
+        if cmd == BpfCmd.PROG_DETACH and not f["attach_bpf_fd"] and not capable:  # who holds a program's may detach it
+            _check_attach(f["attach_type"], f["attach_flags"])
+            raise KernelError("EPERM")
         if cmd == BpfCmd.LINK_UPDATE:
             self.bpf_link_update(f["link_fd"], f["new_prog_fd"], flags=f["flags"], old=f["old_prog_fd"])
         elif cmd == BpfCmd.LINK_DETACH:

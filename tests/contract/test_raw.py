@@ -420,3 +420,95 @@ def test_a_link_is_not_asked_for_unknown_flags(bpf, ids, p, flags, errno):
     else:
         bpf(CREATE, prog_fd=p[1], flags=flags)
         assert ids() == [p[1], p[0]]
+
+
+# who has no CAP_NET_ADMIN ---------------------------------------------------------------------------------------------
+
+
+def test_devices_are_for_those_who_may_administer_the_network(lab, hst):
+    before = lab.host.links
+    refused("EPERM", lambda: lab.host.sys.link_create(capable=False))
+    refused("EPERM", lambda: lab.host.sys.link_change(hst, data={POLICY: u32(2)}, capable=False))
+    assert lab.host.links == before and hst.policy == Policy.PASS
+
+
+def test_a_descriptor_of_the_program_is_all_that_attaching_and_detaching_take(bpf, ids, p):
+    """Without one, and to look, one must be capable; what is wrong with the call itself is told before that."""
+    bpf(ATTACH, attach_bpf_fd=p[0], capable=False)
+    link = bpf(CREATE, prog_fd=p[1], capable=False)["link_fd"]
+    refused("EPERM", lambda: bpf(DETACH, capable=False))
+    refused("EPERM", lambda: bpf(DETACH, target_ifindex=9999, capable=False))
+    refused("EINVAL", lambda: bpf(DETACH, attach_flags=2, capable=False))
+    refused("EPERM", lambda: bpf(QUERY, capable=False))
+    refused("EPERM", lambda: bpf(QUERY, query_flags=1, tail=b"\1", capable=False))
+    assert ids() == [p[0], p[1]] and link
+    bpf(DETACH, attach_bpf_fd=p[0], capable=False)
+    assert ids() == [p[1]]
+
+
+# which reason comes first ---------------------------------------------------------------------------------------------
+
+
+def test_of_a_pairs_place_size_and_name_the_place_is_looked_at_first_and_the_name_last(lab):
+    create, small = lab.host.sys.link_create, {MTU: u32(67), IFNAME: b"eth0"}
+    for where, errno in ({Ifla.NET_NS_FD: u32(9999)}, "EBADF"), ({Ifla.NET_NS_PID: u32(9999)}, "ESRCH"), ({}, "EINVAL"):
+        refused(errno, lambda where=where: create(data={PEER_INFO: ifinfomsg(small | where)}))
+    refused("EEXIST", lambda: create(data={PEER_INFO: ifinfomsg({IFNAME: b"eth0"})}))
+
+
+def test_what_to_go_by_is_found_before_it_is_seen_where_it_is(bpf, ids, p):
+    """The object to go by, then the program to replace or detach, then the place."""
+    link = bpf(CREATE, prog_fd=p[0])["link_fd"]
+    bpf(ATTACH, attach_bpf_fd=p[1])
+    replace = {"attach_bpf_fd": p[2], "replace_bpf_fd": p[3]}
+    refused("EBADF", lambda: bpf(ATTACH, attach_flags=BPF_F_REPLACE | BPF_F_BEFORE, relative_fd=9999, **replace))
+    refused("ENOENT", lambda: bpf(ATTACH, attach_flags=BPF_F_REPLACE | BPF_F_BEFORE, relative_fd=p[1], **replace))
+    replace["replace_bpf_fd"] = p[0]
+    refused("EBUSY", lambda: bpf(ATTACH, attach_flags=BPF_F_REPLACE | BPF_F_BEFORE, relative_fd=p[4], **replace))
+    refused("EBADF", lambda: bpf(DETACH, attach_bpf_fd=p[4], attach_flags=BPF_F_BEFORE, relative_fd=9999))
+    refused("EBUSY", lambda: bpf(DETACH, attach_bpf_fd=p[0], attach_flags=BPF_F_BEFORE, relative_fd=p[4]))
+    refused("EINVAL", lambda: bpf(DETACH, attach_flags=BPF_F_LINK | BPF_F_ID, relative_id=link))
+    refused("EBUSY", lambda: bpf(DETACH, attach_flags=BPF_F_BEFORE, relative_fd=p[1]))
+    bpf(DETACH, attach_flags=BPF_F_AFTER, relative_fd=p[0])
+    assert ids() == [p[0]]
+
+
+def test_a_full_hook_is_full_before_places_are_compared(lab, bpf, ids, programs):
+    loads = [lab.load(programs["next"]).id for _ in range(66)]
+    for prog in loads[:63]:
+        bpf(ATTACH, attach_bpf_fd=prog)
+    new, absent = loads[63:65]
+    refused("EBADF", lambda: bpf(ATTACH, attach_bpf_fd=new, attach_flags=BPF_F_BEFORE, relative_fd=9999))
+    refused("ERANGE", lambda: bpf(ATTACH, attach_bpf_fd=new, attach_flags=BPF_F_BEFORE, relative_fd=absent))
+    refused("ERANGE", lambda: bpf(ATTACH, attach_bpf_fd=new, attach_flags=BPF_F_ID, relative_id=loads[0]))
+    assert ids() == loads[:63]
+
+
+def test_a_link_that_cannot_be_made_changes_nothing(bpf, ids, p):
+    bpf(ATTACH, attach_bpf_fd=p[0])
+    for how, errno in (
+        ({"prog_fd": p[0]}, "EEXIST"),
+        ({"expected_revision": 1}, "ESTALE"),
+        ({"flags": BPF_F_BEFORE | BPF_F_AFTER}, "ERANGE"),
+        ({"flags": BPF_F_BEFORE, "relative_fd": p[2]}, "ENOENT"),
+        ({"flags": BPF_F_BEFORE, "relative_fd": 9999}, "EBADF"),
+        ({"flags": BPF_F_ID, "relative_id": p[0]}, "EINVAL"),
+        ({"relative_fd": p[0]}, "EINVAL"),
+    ):
+        refused(errno, lambda how=how: bpf(CREATE, **{"prog_fd": p[1]} | how))
+        assert bpf(QUERY)["revision"] == 2 and ids() == [p[0]]
+
+
+def test_links_are_changed_by_whole_messages_only(lab, bpf, p):
+    link = bpf(CREATE, prog_fd=p[0])["link_fd"]
+    for cmd, fields in ((UPDATE, {"new_prog_fd": p[1]}), (BpfCmd.LINK_DETACH, {})):
+        refused("EINVAL", lambda c=cmd, f=fields: lab.host.sys.bpf(c, tail=b"\0\1", link_fd=link, **f))
+    assert lab.host.sys.bpf(BpfCmd.OBJ_GET_INFO_BY_FD, bpf_fd=link)["prog_id"] == p[0]
+
+
+@pytest.mark.parametrize("buffer", ["prog_ids", "link_ids", "prog_attach_flags", "link_attach_flags"])
+def test_a_query_into_nowhere_is_refused_when_there_is_something_to_write(bpf, p, buffer):
+    assert bpf(QUERY, **{"count": 4, "prog_ids": 1} | {buffer: -1})["count"] == 0
+    bpf(ATTACH, attach_bpf_fd=p[0])
+    assert bpf(QUERY, **{"prog_ids": 1} | {buffer: -1})["count"] == 1
+    refused("EFAULT", lambda: bpf(QUERY, **{"count": 4, "prog_ids": 1} | {buffer: -1}))
