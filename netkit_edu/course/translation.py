@@ -15,17 +15,15 @@ from typing import NamedTuple
 from netkit_edu import uapi
 from netkit_edu.course.ch03 import Frame
 from netkit_edu.engine.interpreter import Executable
+from netkit_edu.engine.memory import STALE_POINTER
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.engine.world import World
-from netkit_edu.program.opcodes import CALL, HELPER_NUMBERS, JMP
+from netkit_edu.errors import ProgramFault
 from netkit_edu.uapi import Verdict
 
 ICMP, TCP, UDP = uapi.IPPROTO_ICMP, uapi.IPPROTO_TCP, uapi.IPPROTO_UDP
 WHOLE, HALF, NONE = "whole", "half done", "none"
 STALE = "uses an old pointer into the packet: Linux does not load it"
-_DATA = 76  # offset of __sk_buff.data
-_MOVE = {HELPER_NUMBERS[f"bpf_{name}"] for name in ("skb_store_bytes", "skb_pull_data", "l3_csum_replace",
-         "l4_csum_replace", "skb_change_tail", "skb_change_head", "skb_adjust_room", "clone_redirect")}  # fmt: skip
 
 
 def ones_sum(data: bytes) -> int:
@@ -108,20 +106,13 @@ def outcome(case: Sealed, code: int, after: bytes) -> str:
 
 
 def run(program: Executable, skb: SkBuff) -> int | str:
-    """Run a program; return its code, or `STALE` where Linux would not have loaded it.
-
-    A helper that may move the packet leaves no pointer into it valid (kernel/bpf/verifier.c, clear_all_pkt_pointers,
-    Linux 6.12); the interpreter does not move it, so a pointer that is used before data is read again works there.
-    """
-    moved = False
-    for state in program.step(skb, World()):
-        for touch in state.touched:
-            if moved and touch.region == "packet":
-                return STALE
-            moved = moved and (touch.region, touch.offset) != ("context", _DATA)
-        if state.insn.opcode == JMP | CALL and not state.insn.src and state.insn.imm in _MOVE:
-            moved = True
-    return state.returned
+    """Run a program; return its code, or `STALE` where it uses a pointer that a helper has made invalid."""
+    try:
+        return program.run(skb, World())
+    except ProgramFault as fault:
+        if STALE_POINTER in fault.reason:
+            return STALE
+        raise
 
 
 def _state(after: bytes, at: int, right: bool) -> str:

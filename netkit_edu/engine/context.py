@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from netkit_edu.engine.memory import CTX, PACKET, SOCKET, U64, Fault, Region, address_of
+from netkit_edu.engine.memory import CTX, PACKET, SOCKET, U64, Fault, Packet, Region, address_of
 from netkit_edu.engine.skb import SkBuff
 
 SIZE = 192  # bytes of struct __sk_buff
@@ -24,6 +24,7 @@ class Field(NamedTuple):
     """One field: its place in bytes, what a read shows, what a write does (None: not allowed), and in which sizes.
 
     ``kept`` is how many bytes the kernel keeps of it in struct sk_buff (``target_size`` in bpf_convert_ctx_access).
+    ``pointer`` is set for those that point into the packet: ``read`` shows them as they are at first.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Field(NamedTuple):
     load_sizes: tuple[int, ...] = (1, 2, 4)
     store_sizes: tuple[int, ...] = (4,)
     kept: int = 4
+    pointer: bool = False
 
 
 def _set(name: str, mask: int) -> Callable[[SkBuff, int], None]:
@@ -76,8 +78,8 @@ FIELDS: tuple[Field, ...] = (
     Field("cb", 48, 20, _get_cb, _set_cb, _ANY, _ANY, kept=20),
     Field("hash", 68, 4, lambda skb: skb.hash),
     Field("tc_classid", 72, 4, lambda skb: skb.tc_classid, _set("tc_classid", _U16), kept=2),
-    Field("data", 76, 4, lambda skb: address_of(PACKET), None, _WORD),
-    Field("data_end", 80, 4, lambda skb: address_of(PACKET, skb.headlen), None, _WORD),
+    Field("data", 76, 4, lambda skb: address_of(PACKET), None, _WORD, pointer=True),
+    Field("data_end", 80, 4, lambda skb: address_of(PACKET, skb.headlen), None, _WORD, pointer=True),
     Field("napi_id", 84, 4, lambda skb: skb.napi_id),
     # of a socket's own programs, refused for this program type
     Field("family", 88, 4),
@@ -87,7 +89,7 @@ FIELDS: tuple[Field, ...] = (
     Field("local_ip6", 116, 16),
     Field("remote_port", 132, 4),
     Field("local_port", 136, 4),
-    Field("data_meta", 140, 4, lambda skb: address_of(PACKET), None, _WORD),
+    Field("data_meta", 140, 4, lambda skb: address_of(PACKET), None, _WORD, pointer=True),
     Field("flow_keys", 144, 8),
     Field("tstamp", 152, 8, lambda skb: skb.tstamp & U64, _set("tstamp", U64), _WIDE, _WIDE),
     Field("wire_len", 160, 4, lambda skb: skb.wire_len),
@@ -101,12 +103,16 @@ _AT = {offset: field for field in FIELDS for offset in range(field.offset, field
 
 
 class Context(Region):
-    """The region behind r1: an access is looked up in `FIELDS` and answered from the skb."""
+    """The region behind r1: an access is looked up in `FIELDS` and answered from the skb.
+
+    ``packet`` knows which pointers into it are valid now; without one they are those of a run's start.
+    """
 
     number, name = CTX, "context"
 
-    def __init__(self, skb: SkBuff):
+    def __init__(self, skb: SkBuff, packet: Packet | None = None):
         self.skb = skb
+        self.packet = packet or Packet(skb)
 
     def load(self, offset: int, size: int) -> int:
         field = _AT.get(offset)
@@ -116,7 +122,7 @@ class Context(Region):
         # The kernel cuts a part out of a field only if the part is smaller than what it keeps: the upper half of
         # protocol, of which it keeps two bytes, shows protocol itself.
         if size >= field.kept:
-            return value
+            return value + self.packet.base if field.pointer else value
         return value >> 8 * (offset - field.offset) & (1 << 8 * size) - 1
 
     def store(self, offset: int, size: int, value: int) -> None:

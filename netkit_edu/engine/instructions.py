@@ -175,7 +175,12 @@ def _call(insn: Insn, pc: int) -> Execute:
         r[1:6] = CLOBBERED_REGISTERS
         return after
 
-    return call_helper
+    def call_helper_that_moves(r, m):
+        call_helper(r, m)
+        m.packet_moved(helper.name)  # also where it failed: the verifier cannot know
+        return after
+
+    return call_helper_that_moves if helper.moves_packet else call_helper
 
 
 def _tail_call(after: int) -> Execute:
@@ -184,6 +189,7 @@ def _tail_call(after: int) -> Execute:
     def execute(r, m):
         helpers.skb_of(m, r[1])
         program = helpers.program_at(m, r[2], r[3] & U32)
+        m.packet_moved("bpf_tail_call")  # by what the other program calls; without one, for Linux 6.12 all the same
         if program is not None and m.tail_calls < MAX_TAIL_CALLS:
             return m.tail_call(program)
         r[:6] = [CLOBBER] * 6

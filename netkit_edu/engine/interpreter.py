@@ -75,7 +75,8 @@ class Executable:
 
     def machine(self, skb: SkBuff, world: World | None = None, memory: type[Memory] = Memory) -> Machine:
         """Return a machine at the program's start: r1 is the context, r10 the end of an empty stack frame."""
-        m = Machine(memory({mem.CTX: Context(skb), mem.PACKET: Packet(skb)}), self, skb, world)
+        packet = Packet(skb)
+        m = Machine(memory({mem.CTX: Context(skb, packet), mem.PACKET: packet}), self, skb, world)
         m.registers[1] = address_of(mem.CTX)
         return m
 

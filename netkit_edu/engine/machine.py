@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from netkit_edu.engine.maps import Map, RingBufMap
 from netkit_edu.engine.maps.ringbuf import Record
-from netkit_edu.engine.memory import CLOBBER, CTX, FRAME, STACK_SIZE, Fault, Frame, Memory, Touch, address_of
+from netkit_edu.engine.memory import CLOBBER, CTX, FRAME, PACKET, STACK_SIZE, Fault, Frame, Memory, Touch, address_of
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.engine.world import World
 from netkit_edu.program.object import Insn, SourceLine
@@ -77,6 +77,10 @@ class Machine:
         self.registers[1] = address_of(CTX)
         self.registers[FRAME_POINTER] = self._new_frame(len(self.frames))
         return self._switch(program, 0)
+
+    def packet_moved(self, helper: str) -> None:
+        """Make every pointer into the packet stale, whoever holds it, after a helper that may have moved it."""
+        self.memory.regions[PACKET].outdate(helper)
 
     def over(self) -> int:
         """End the program."""

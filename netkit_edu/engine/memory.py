@@ -4,6 +4,9 @@ An address is ``region << 28 | ORIGIN + offset``. A region starts 16 MiB into it
 either end still names the region it came from. The packet's region lies below 4 GiB, because ``__sk_buff.data`` is a
 32-bit field. NULL, and every number that is no address, belong to no region.
 
+Pointers into the packet have a generation as well: after a helper that may move the packet, data and data_end lie
+`GENERATION` further on, and an older pointer is known by its address.
+
 What may be touched follows from what the kernel's verifier lets pass (kernel/bpf/verifier.c, Linux 6.12); here it is
 checked while the program runs, one access at a time.
 """
@@ -23,6 +26,10 @@ MOVE_LIMIT = 32 << 20  # bytes that the helpers of one run may copy: what bounds
 SHIFT = 28
 ORIGIN = 1 << 24
 _OFFSET = (1 << SHIFT) - 1
+# From one generation to the next, with room for data plus any two 16-bit numbers or minus one; the numbers of 960
+# generations are distinct, then they return.
+GENERATION = 1 << 18
+GENERATIONS = ((1 << SHIFT) - ORIGIN) // GENERATION
 
 # Numbers of the regions; FRAME is the outermost of eight frames. From 0x1_0000 on: map handles, data sections, and the
 # values that lookups found.
@@ -32,6 +39,8 @@ FIRST_HANDLE, FIRST_VALUE, FIRST_LOOKUP = 0x1_0000, 0x2_0000, 0x3_0000
 _UNPACK = {n: struct.Struct("<" + c).unpack_from for n, c in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))}
 _PACK = {n: struct.Struct("<" + c).pack_into for n, c in ((1, "B"), (2, "H"), (4, "I"), (8, "Q"))}
 _MASK = {1: 0xFF, 2: 0xFFFF, 4: 0xFFFF_FFFF, 8: U64}
+
+STALE_POINTER = "stale packet pointer"  # how a fault names a pointer from before a helper that may move the packet
 
 
 def address_of(region: int, offset: int = 0) -> int:
@@ -95,11 +104,15 @@ class Region:
         return Fault(said, address_of(self.number, offset), self.name)
 
     def place(self, offset: int) -> str:
-        return f"{self.name}{offset:+d}"
+        return f"{self.name}{self.counted(offset):+d}"
+
+    def counted(self, offset: int) -> int:
+        """Return an offset in the region as it is told to people."""
+        return offset
 
 
 class Bytes(Region):
-    """``size`` bytes of a bytearray from ``start`` on, shared with whoever holds that bytearray."""
+    """The bytes of a bytearray, shared with whoever holds that bytearray."""
 
     atomic = True
 
@@ -107,45 +120,39 @@ class Bytes(Region):
         self.number = number
         self.name = name
         self.data = data
-        self.start = 0
         self.end = len(data)
         self.readonly = readonly
 
     def load(self, offset: int, size: int) -> int:
-        at = self.start + offset
-        if offset < 0 or at + size > self.end:
+        if offset < 0 or offset + size > self.end:
             raise self.fault("read", offset, size)
-        return _UNPACK[size](self.data, at)[0]
+        return _UNPACK[size](self.data, offset)[0]
 
     def store(self, offset: int, size: int, value: int) -> None:
-        at = self.start + offset
-        if offset < 0 or at + size > self.end or self.readonly:
+        if offset < 0 or offset + size > self.end or self.readonly:
             raise self.fault("write", offset, size)
-        _PACK[size](self.data, at, value & _MASK[size])
+        _PACK[size](self.data, offset, value & _MASK[size])
 
     def read(self, offset: int, size: int) -> bytes:
-        at = self.start + offset
-        if offset < 0 or at + size > self.end:
+        if offset < 0 or offset + size > self.end:
             raise self.fault("read", offset, size)
-        return bytes(self.data[at : at + size])
+        return bytes(self.data[offset : offset + size])
 
     def read_up_to(self, offset: int, limit: int) -> bytes:
-        at = self.start + offset
-        if offset < 0 or at >= self.end:
+        if offset < 0 or offset >= self.end:
             raise self.fault("read", offset, 1)
-        return bytes(self.data[at : min(at + limit, self.end)])
+        return bytes(self.data[offset : min(offset + limit, self.end)])
 
     def write(self, offset: int, data: bytes) -> None:
-        at = self.start + offset
-        if offset < 0 or at + len(data) > self.end or self.readonly:
+        if offset < 0 or offset + len(data) > self.end or self.readonly:
             raise self.fault("write", offset, len(data))
-        self.data[at : at + len(data)] = data
+        self.data[offset : offset + len(data)] = data
 
     @property
     def why(self) -> str:
         if self.readonly:
-            return f"{self.name} is read-only and has {_bytes(self.end - self.start)}"
-        return f"{self.name} has {_bytes(self.end - self.start)}"
+            return f"{self.name} is read-only and has {_bytes(self.end)}"
+        return f"{self.name} has {_bytes(self.end)}"
 
 
 class Frame(Bytes):
@@ -163,25 +170,82 @@ class Frame(Bytes):
         return f"a stack frame is the {STACK_SIZE} bytes from fp-{STACK_SIZE} to fp-1"
 
 
-class Packet(Bytes):
-    """The linear part of an skb: what lies between data and data_end."""
+class Packet(Region):
+    """The linear part of an skb: what lies between data and data_end, in its buffer from ``first`` to ``end``.
 
-    atomic = False
-    number, name, readonly = PACKET, "packet", False
+    ``base`` is where the pointers of this generation count from. To the kernel's verifier those of an earlier one are
+    mere numbers (clear_all_pkt_pointers, kernel/bpf/verifier.c, Linux 6.12), so here they point to nothing.
+    """
+
+    number, name = PACKET, "packet"
 
     def __init__(self, skb: SkBuff):
+        self.base = 0
+        self._ended: dict[int, str] = {}  # base of an earlier generation -> the helper that ended it
         self.refresh(skb)
 
     def refresh(self, skb: SkBuff) -> None:
         """Take over the buffer's place and length after something may have moved or grown it."""
         self.data = skb.buf
-        self.start = skb.data
+        self.first = skb.data
+        self.start = skb.data - self.base
         self.end = skb.data + skb.headlen
         self.total = len(skb)
 
+    def outdate(self, helper: str) -> None:
+        """Leave no pointer into the packet valid: those that the program reads from now on are other numbers."""
+        self._ended[self.base] = helper
+        self.base = (self.base + GENERATION) % (GENERATIONS * GENERATION)
+        self._ended.pop(self.base, None)
+        self.start = self.first - self.base
+
+    def load(self, offset: int, size: int) -> int:
+        at = self.start + offset
+        if at < self.first or at + size > self.end:
+            raise self.fault("read", offset, size)
+        return _UNPACK[size](self.data, at)[0]
+
+    def store(self, offset: int, size: int, value: int) -> None:
+        at = self.start + offset
+        if at < self.first or at + size > self.end:
+            raise self.fault("write", offset, size)
+        _PACK[size](self.data, at, value & _MASK[size])
+
+    def read(self, offset: int, size: int) -> bytes:
+        at = self._part("read", offset, size)
+        return bytes(self.data[at : at + size])
+
+    def read_up_to(self, offset: int, limit: int) -> bytes:
+        at = self._part("read", offset, 1)
+        return bytes(self.data[at : min(at + limit, self.end)])
+
+    def write(self, offset: int, data: bytes) -> None:
+        at = self._part("write", offset, len(data))
+        self.data[at : at + len(data)] = data
+
+    def _part(self, verb: str, offset: int, size: int) -> int:
+        at = self.start + offset
+        if at < self.first or at + size > self.end:
+            raise self.fault(verb, offset, size)
+        return at
+
+    def counted(self, offset: int) -> int:
+        return offset - self.base
+
+    def fault(self, verb: str, offset: int, size: int) -> Fault:
+        base = (offset + GENERATION // 4) // GENERATION * GENERATION
+        helper = self._ended.get(base)
+        if helper is None:
+            return super().fault(verb, offset, size)
+        said = (
+            f"{verb} of {_bytes(size)} at packet{offset - base:+d}: {STALE_POINTER}: {helper} may have moved the"
+            " packet; read skb->data and skb->data_end again (Linux 6.12 does not load it: invalid mem access 'scalar')"
+        )
+        return Fault(said, address_of(PACKET, offset), self.name)
+
     @property
     def why(self) -> str:
-        linear = self.end - self.start
+        linear = self.end - self.first
         if linear < self.total:
             return (
                 f"the linear part of the packet has {_bytes(linear)} of {self.total}"
@@ -298,8 +362,8 @@ class WatchedMemory(Memory):
         self._note(True, address, data)
 
     def _note(self, write: bool, address: int, data: bytes) -> None:
-        name = self.regions[address >> SHIFT].name
-        self.touched.append(Touch(write, name, (address & _OFFSET) - ORIGIN, address, data))
+        region = self.regions[address >> SHIFT]
+        self.touched.append(Touch(write, region.name, region.counted((address & _OFFSET) - ORIGIN), address, data))
 
 
 def nowhere(verb: str, address: int, size: int) -> Fault:

@@ -89,10 +89,10 @@ def test_only_the_linear_part_of_a_packet_can_be_touched():
     assert length == 66
 
 
-def test_pull_data_makes_the_rest_reachable_through_the_old_pointer_too():
+def test_pull_data_makes_the_rest_reachable_for_who_reads_data_again():
     skb = SkBuff(bytes(range(200)))
     skb.linear = 66
-    text = DATA + "r6 = r2\nr2 = 150\ncall bpf_skb_pull_data#39\nr0 = *(u8 *)(r6 +149)\nexit"
+    text = "r6 = r1\nr2 = 150\ncall bpf_skb_pull_data#39\nr2 = *(u32 *)(r6 +76)\nr0 = *(u8 *)(r2 +149)\nexit"
     assert executable(text).run(skb) == 149
     assert skb.headlen == 150
 

@@ -26,12 +26,26 @@ U16, U32 = 0xFFFF, 0xFFFF_FFFF
 
 
 class Helper(NamedTuple):
-    """A helper function and how many arguments it takes from r1 on."""
+    """A helper function and how many arguments it takes from r1 on.
+
+    After one that ``moves_packet`` the program has to read data and data_end again.
+    """
 
     name: str
     function: Callable[..., int]
     arguments: int
+    moves_packet: bool = False
 
+
+MOVES_PACKET = frozenset({
+    "bpf_skb_store_bytes", "bpf_l3_csum_replace", "bpf_l4_csum_replace", "bpf_clone_redirect", "bpf_skb_vlan_push",
+    "bpf_skb_vlan_pop", "bpf_skb_change_proto", "bpf_skb_change_tail", "bpf_skb_pull_data", "bpf_skb_change_head",
+    "bpf_skb_adjust_room",
+})  # fmt: skip
+"""Helpers that may move the packet (bpf_helper_changes_pkt_data, net/core/filter.c, Linux 6.12).
+
+A tail call is one more. Where there is no program to go on in, Linux from 6.18.2 on leaves the pointers as they are.
+"""
 
 HELPERS: dict[int, Helper] = {}
 """Number -> helper: what this engine has."""
@@ -40,7 +54,7 @@ HELPERS: dict[int, Helper] = {}
 def helper(function: Callable[..., int]) -> Callable[..., int]:
     """Register a function under the number that ``enum bpf_func_id`` has for its name."""
     name = function.__name__
-    HELPERS[HELPER_NUMBERS[name]] = Helper(name, function, function.__code__.co_argcount - 1)
+    HELPERS[HELPER_NUMBERS[name]] = Helper(name, function, function.__code__.co_argcount - 1, name in MOVES_PACKET)
     return function
 
 
