@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from netkit_edu.course.ch00 import always
-from netkit_edu.course.exercise import CASES, FunctionExercise, Misses, collect
-from netkit_edu.course.slips import Slip, explain
+from netkit_edu.course.exercise import CASES, FunctionExercise, Misses, Raised, collect
+from netkit_edu.course.slips import Slip, begin_with, explain
 from netkit_edu.device import ANY, Device
 from netkit_edu.errors import KernelError
 from netkit_edu.lab import Lab
@@ -61,6 +61,7 @@ class Refusal(FunctionExercise):
         Slip("no_mtu", "MTU is an ordinary attribute: each end's own, for whoever sees it."),
         Slip("mode_changes", "The mode is chosen at creation: afterwards EACCES, through the primary as well."),
         Slip("foreign_kind", "A device that is there but is no netkit device answers ENXIO."),
+        Slip("only_netkit", "ENXIO is the answer to what only netkit knows. MTU and deletion are any device's."),
     )
     solution = """\
 def refusal(inside, primary_in, device, action):
@@ -86,8 +87,8 @@ def refusal(inside, primary_in, device, action):
             if device != "veth" or action not in ("set_policy", "set_mode")
         ]
         seen = [case for case in made if case.visible and case.device != "veth"]
-        unseen = rng.sample([case for case in made if not case.visible], 10)
-        others = rng.sample([case for case in made if case.device == "veth"], 6)
+        unseen = _of_each_action([case for case in made if not case.visible], 10, rng)
+        others = _of_each_action([case for case in made if case.device == "veth"], 6, rng)
         chosen = seen + unseen + others
         rng.shuffle(chosen)
         for case in chosen:
@@ -104,10 +105,19 @@ def refusal(inside, primary_in, device, action):
 
     def diagnose(self, misses: Misses) -> str:
         """Name an answer that is no text, or the misunderstandings that give every wrong one."""
+        if any(isinstance(miss.got, Raised) for miss in misses):
+            return ""
         if any(not isinstance(miss.got, str) for miss in misses):
             return 'Return text: "" where the kernel does it, else the errno, such as "EACCES".'
         named = explain(misses, self.slips, lambda case, **slips: _refusal_model(case, **slips) or DONE)
         return named or next(slip.words for slip in self.slips if slip.flag == _about(misses[0].case))
+
+
+def _of_each_action(cases: list[Try], count: int, rng: random.Random) -> list[Try]:
+    """Return so many of the cases, each action among them at least once."""
+    rng.shuffle(cases)
+    first = list({case.action: case for case in cases}.values())
+    return first + [case for case in cases if case not in first][: count - len(first)]
 
 
 def _about(case: Try) -> str:
@@ -117,6 +127,8 @@ def _about(case: Try) -> str:
     if case.said == "ENXIO":
         return "foreign_kind"
     if case.action in ("set_mtu", "delete"):
+        if case.device == "veth":
+            return "only_netkit"
         return "no_mtu" if case.action == "set_mtu" else "no_delete"
     return "mode_changes" if case.action == "set_mode" and case.device == "primary" else "host_rules"
 
@@ -160,14 +172,15 @@ def _act(lab: Lab, node: Node, number: int, action: str) -> None:
 
 def _refusal_model(case: Try, *, host_rules=False, sees_all=False, unseen_is_denied=False, own_hook=False,
                    look_is_free=False, no_delete=False, no_mtu=False, mode_changes=False,
-                   foreign_kind=False) -> str:  # fmt: skip
+                   foreign_kind=False, only_netkit=False) -> str:  # fmt: skip
     """Return what someone with these misunderstandings says; without any, what is right."""
     peer = case.device == "peer"
     denied = case.inside == "pod" if host_rules else peer
     if not case.visible and not sees_all:
         return "EACCES" if unseen_is_denied else "ENODEV"
     if case.device == "veth":
-        return "" if case.action in ("set_mtu", "delete") else "EACCES" if foreign_kind else "ENXIO"
+        done = case.action in ("set_mtu", "delete") and not only_netkit
+        return "" if done else "EACCES" if foreign_kind else "ENXIO"
     if case.action in ("set_mtu", "delete"):
         return "EACCES" if peer and (no_delete if case.action == "delete" else no_mtu) else ""
     if peer and (own_hook and case.action == "attach at peer" or look_is_free and case.action == "look"):
@@ -178,6 +191,11 @@ def _refusal_model(case: Try, *, host_rules=False, sees_all=False, unseen_is_den
 # the order of programs ----------------------------------------------------------------------------------------------
 
 NAMES = "abcdef"
+ASK_FIRST = (
+    "Python stops where the kernel only refuses: at a program that is not there, or at an empty list. "
+    "Ask first whether it is there, and else go on with the next operation."
+)
+PLAY_IT = "Play it by hand, one operation at a time: where is your list another than the expected one?"
 
 
 @dataclass(frozen=True)
@@ -203,6 +221,9 @@ class Order(FunctionExercise):
         Slip("lost_goes_last", "before or after a program that is not there: refused, ENOENT. Nothing is attached."),
         Slip("replaced_goes_last", "replace keeps the place: the new program stands where the old one stood."),
         Slip("first_goes", "Without a name, detach takes the last program of the list."),
+        Slip("replaced_anyway", "replace of a program that is not there: refused, ENOENT. Nothing is attached."),
+        Slip("none_is_back", "before None is the front of the list, not its back."),
+        Slip("after_is_at", "`insert` puts a program before the one that has that index: after it is one further."),
         Slip("ends_swapped", "before None is the front of the list, after None the back."),
     )
     solution = """\
@@ -249,13 +270,15 @@ def order(operations):
 
     def diagnose(self, misses: Misses) -> str:
         """Name an answer that is no list, or the misunderstandings that give every wrong one."""
+        if raised := [miss.got.error for miss in misses if isinstance(miss.got, Raised)]:
+            return ASK_FIRST if isinstance(raised[0], ValueError | IndexError) else ""
         if any(not isinstance(miss.got, list) for miss in misses):
             return 'Return a list of names, such as ["a", "c"].'
         if named := explain(misses, self.slips, _order_model):
             return named
         if any(len(set(miss.got)) < len(miss.got) for miss in misses):
             return next(slip.words for slip in self.slips if slip.flag == "duplicates_stay")
-        return "Play it by hand, one operation at a time: where is your list another than the expected one?"
+        return begin_with(misses, self.slips, _order_model) or PLAY_IT
 
 
 def _operations(rng: random.Random) -> tuple[tuple, ...]:
@@ -304,8 +327,8 @@ def _ask(pair, loaded: dict, what: str, name: str | None, *rest) -> None:
 
 
 def _order_model(case: Operations, *, newest_first=False, duplicates_move=False, duplicates_stay=False,
-                 lost_goes_last=False, replaced_goes_last=False, first_goes=False,
-                 ends_swapped=False) -> list[str]:  # fmt: skip
+                 lost_goes_last=False, replaced_goes_last=False, first_goes=False, replaced_anyway=False,
+                 none_is_back=False, after_is_at=False, ends_swapped=False) -> list[str]:  # fmt: skip
     """Return what someone with these misunderstandings says; without any, what is right."""
     chain: list[str] = []
     for what, name, *rest in case.operations:
@@ -319,10 +342,15 @@ def _order_model(case: Operations, *, newest_first=False, duplicates_move=False,
             if not (duplicates_move and what == "attach"):
                 continue
             chain.remove(name)
+        place = rest[0] if what == "attach" else None
         at = _place(chain, what, rest, newest_first, lost_goes_last, ends_swapped)
-        if at is None:
+        if at is None and not (replaced_anyway and what == "replace"):
             continue
-        if what == "replace":
+        if at is None or none_is_back and place and rest[1] is None:
+            at = len(chain)
+        elif after_is_at and place == "after" and rest[1] in chain:
+            at -= 1
+        elif what == "replace":
             del chain[at]
             at = len(chain) if replaced_goes_last else at
         chain.insert(at, name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from netkit_edu.course.ch00 import always
 from netkit_edu.course.datagrams import Datagram
 from netkit_edu.course.exercise import CASES, FunctionExercise, Misses, Raised, collect
-from netkit_edu.course.slips import Slip, explain
+from netkit_edu.course.slips import Slip, begin_with, explain
 from netkit_edu.errors import KernelError
 from netkit_edu.journey import Journey
 from netkit_edu.lab import Lab
@@ -50,6 +50,11 @@ class Leaks(FunctionExercise):
         Slip("one_end_up", "While one end is down, the other has no carrier: nothing crosses in either direction."),
         Slip("end_asks_policy", "log says NEXT: with a program attached, the policy is not asked, and NEXT passes."),
         Slip("guards_both", "The programs here sit at the pod's end. What the host sends never meets them."),
+        Slip("log_drops", "log says NEXT, and no program stands behind it: a NEXT that is left over passes."),
+        Slip("log_lets_in", "The programs here sit at the pod's end: into the pod, `policy` decides with or without."),
+        Slip("no_addresses", "Before the addresses, the host has no route to the pod: what is for it goes elsewhere."),
+        Slip("no_set_up", "Nothing crosses before addresses, host up and pod up are done, all three."),
+        Slip("turned", "Return (out, into), in this order: first what went out of the pod."),
         Slip("detached_stays", "Once the guard is detached, the policy decides again."),
     )
     solution = """\
@@ -89,9 +94,11 @@ def leaks(steps):
 
     def diagnose(self, misses: Misses) -> str:
         """Name an answer that is no pair, or the misunderstandings that give every wrong one."""
+        if any(isinstance(miss.got, Raised) for miss in misses):
+            return ""
         if any(not isinstance(miss.got, tuple) or len(miss.got) != 2 for miss in misses):
             return "Return two numbers: how many packets went out of the pod, and how many into it."
-        return explain(misses, self.slips, _leaks_model)
+        return explain(misses, self.slips, _leaks_model) or begin_with(misses, self.slips, _leaks_model)
 
 
 def _steps(rng: random.Random) -> list[str]:
@@ -148,7 +155,8 @@ def _take(step: str, pair, pod: Node) -> None:
 
 
 def _leaks_model(case: Steps, *, swapped=False, one_for_both=False, into_needs_route=False, no_route=False,
-                 one_end_up=False, end_asks_policy=False, guards_both=False, detached_stays=False):  # fmt: skip
+                 one_end_up=False, end_asks_policy=False, guards_both=False, log_drops=False, log_lets_in=False,
+                 no_addresses=False, no_set_up=False, turned=False, detached_stays=False):  # fmt: skip
     """Return what someone with these misunderstandings counts; without any, what is right."""
     policy = {"policy": "pass", "peer_policy": "pass"}
     program, done, out, into = "", set(), 0, 0
@@ -160,18 +168,19 @@ def _leaks_model(case: Steps, *, swapped=False, one_for_both=False, into_needs_r
         elif first == "attach" or step == "detach" and not (detached_stays and program == "guard"):
             program = second
         ends = sum(end in done for end in ("host up", "pod up"))
-        connected = "addresses" in done and (ends == 2 or one_end_up and ends == 1)
+        crosses = ends == 2 or one_end_up and ends == 1
+        connected = no_set_up or crosses and ("addresses" in done or no_addresses)
         inwards, outwards = policy["policy"] == "pass", policy["peer_policy"] == "pass"
         if swapped:
             inwards, outwards = outwards, inwards
         if one_for_both:
             inwards = outwards = inwards and outwards
         asked = program == "log" and end_asks_policy
-        let_out = outwards if asked or not program else program == "log"
-        let_in = False if guards_both and program == "guard" else inwards
+        let_out = outwards if asked or not program else program == "log" and not log_drops
+        let_in = program == "log" if program == "guard" and guards_both or program == "log" and log_lets_in else inwards
         out += connected and let_out and ("route" in done or no_route)
         into += connected and let_in and ("route" in done or not into_needs_route)
-    return out, into
+    return (into, out) if turned else (out, into)
 
 
 # a bring-up of the learner's own ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from netkit_edu import uapi
 from netkit_edu.course.ch03 import Frame
 from netkit_edu.course.datagrams import Datagram, random_datagram
 from netkit_edu.course.exercise import CASES, Exercise, FunctionExercise, Misses, Raised, collect
-from netkit_edu.course.slips import Slip, explain, of_fault
+from netkit_edu.course.slips import Slip, begin_with, explain, of_stop
 from netkit_edu.course.ways import STACK, STRAIGHT, ArrivingLab, LeavingLab
 from netkit_edu.journey import FateKind
 from netkit_edu.lab import Lab
@@ -28,6 +28,15 @@ from netkit_edu.programs import Program
 DELIVERED, DROPPED, LOST = (str(kind) for kind in (FateKind.DELIVERED, FateKind.DROPPED, FateKind.LOST))
 PODS, HOST_IP, OUTSIDE_IP = IPv4Network("10.0.0.0/16"), "192.0.2.1", "192.0.2.2"
 NIC_MAC, OUTSIDE_MAC, NO_MAC = "02:00:c0:00:02:01", "02:00:c0:00:02:02", "00:00:00:00:00:00"
+TURNED_ALIKE = ("2.0.0.10", "1.2.0.192")  # a pod's address and the host's, read in the other byte order
+NO_MACS = (
+    "bpf_redirect sends the MAC addresses that stand in the frame, and on an L3 pair they are zero. If you wrote some "
+    "with memcpy: a cast that takes `volatile` away gives the compiler's zeros, so copy byte by byte."
+)
+NOTHING_LEFT = (
+    "Nothing has left so far. If you compare addresses already: is it the destination, in network byte order? "
+    "And is what `bpf_redirect(NIC, 0)` returns your verdict?"
+)
 IP_HEADER = 34  # bytes up to the end of an IP header without options
 
 
@@ -108,19 +117,23 @@ int leave(struct __sk_buff *skb)
 
     def diagnose(self, misses: Misses) -> str:
         """Name what the frames have in common that took a wrong way."""
-        if fault := next((m.got for m in misses if isinstance(m.got, Raised)), None):
-            return of_fault(fault)
+        if any(isinstance(miss.got, Raised) for miss in misses):
+            return of_stop(misses)
         said = {miss.got for miss in misses}
         if all(one.got == STACK for one in misses.every):
-            return "Nothing has left so far. If there is a condition already, look at the byte order of its constants."
+            return NOTHING_LEFT
         if f"to the card, from {NO_MAC} to {NO_MAC}" in said:
-            return "bpf_redirect sends the MAC addresses that stand in the frame, and on an L3 pair they are zero."
+            return NO_MACS
         if f"to the card, from {OUTSIDE_MAC} to {NIC_MAC}" in said:
             return "The addresses are the wrong way round: the frame goes *from* the card *to* outside."
         if any("routes" in word for word in said):
             return "bpf_redirect_neigh asks the host's routes: write the addresses yourself, and call bpf_redirect."
         if any("from" in word for word in said):
             return "Six bytes for each address: `h_dest` is who is to take the frame, `h_source` who sends it."
+        if any("redirect_peer" in word for word in said):
+            return "bpf_redirect_peer works at tcx ingress only. Here the card is to transmit: call bpf_redirect."
+        if any(word.startswith("dropped at pod") for word in said):
+            return "What is not to leave goes on to the host's stack: that is NETKIT_PASS, not NETKIT_DROP."
         if any(word.startswith("lost") for word in said):
             return "The verdict alone names no target: return what `bpf_redirect(NIC, 0)` returns."
         return _left_wrongly(misses)
@@ -131,11 +144,13 @@ def _left_wrongly(misses: Misses) -> str:
     frames = [miss.case for miss in misses if miss.got == STRAIGHT]
     if frames and not all(frame.is_ip for frame in frames):
         return "The program never asks whether this is IPv4: look at `eth->h_proto` first."
+    stayed = [miss.case.datagram.dst for miss in misses if miss.got == STACK]
+    if any(dst in TURNED_ALIKE for dst in stayed):
+        return "Addresses are compared the wrong way round: constants in network byte order are `bpf_htonl(...)`."
     if any(frame.datagram.dst == HOST_IP for frame in frames):
         return "192.0.2.1 lies in the network behind the card, but it is the host's own address."
     if frames:
         return "10.0.0.0/16 means that the first two bytes are 10 and 0, in network byte order."
-    stayed = [miss.case.datagram.dst for miss in misses if miss.got == STACK]
     if any(dst.startswith("10.") for dst in stayed):
         return "/16: only the first two bytes count, and both of them. 10.7.0.2 is not in 10.0.0.0/16."
     return "Only 192.0.2.1 itself is the host's: other addresses of its network are behind the card." if stayed else ""
@@ -219,6 +234,10 @@ class FateOfRedirect(FunctionExercise):
             "peer_down_is_dropped",
             "bpf_redirect_peer transmits on no device: nobody counts the packet that finds the other end down.",
         ),
+        Slip(
+            "otherhost_is_lost",
+            "A frame with the wrong MAC address is not lost: the receiver's stack drops it, and says so (OTHERHOST).",
+        ),
         Slip("gone_is_dropped", "Where there is no target, there is no counter either: the packet is lost."),
     )
     solution = """\
@@ -256,14 +275,7 @@ def fate(hook, helper, target, ttl):
         """Name an answer outside the three words, or the misunderstandings that give every wrong one."""
         if any(not isinstance(miss.got, Raised) and miss.got not in (DELIVERED, DROPPED, LOST) for miss in misses):
             return f'Return one of three words: "{DELIVERED}", "{DROPPED}" or "{LOST}".'
-        return explain(misses, self.slips, _fate_model) or self._of_one(misses)
-
-    def _of_one(self, misses: Misses) -> str:
-        """Name what one wrong answer looks like by itself, where no two misunderstandings give them all."""
-        alike = (
-            slip for miss in misses for slip in self.slips if _fate_model(miss.case, **{slip.flag: True}) == miss.got
-        )
-        return next((f"To begin with: {slip.words}" for slip in alike), "")
+        return explain(misses, self.slips, _fate_model) or begin_with(misses, self.slips, _fate_model)
 
 
 TARGETS = ("nic", "db", "db down", "gone")
@@ -276,7 +288,7 @@ def _possible(hook: str, helper: str, target: str) -> bool:
 
 def _fate_model(case: Redirect, *, macs_right=False, macs_wrong=False, peer_anywhere=False, peer_nowhere=False,
                 primary_names_host=False, ttl_counts=False, down_is_lost=False, peer_down_is_dropped=False,
-                gone_is_dropped=False) -> str:  # fmt: skip
+                otherhost_is_lost=False, gone_is_dropped=False) -> str:  # fmt: skip
     """Return what someone with these misunderstandings says of a redirect; without any, what is right."""
     if case.target == "gone" or (case.hook == "primary" and not primary_names_host):
         return DROPPED if gone_is_dropped else LOST
@@ -292,12 +304,17 @@ def _fate_model(case: Redirect, *, macs_right=False, macs_wrong=False, peer_anyw
     if case.helper == "redirect":
         between_pairs = case.hook != "ingress" and case.target == "db"
         fits = (between_pairs and not macs_wrong) or (macs_right and not between_pairs)
-        return DELIVERED if fits else DROPPED
+        return DELIVERED if fits else LOST if otherhost_is_lost else DROPPED
     return DELIVERED
 
 
 # inward -------------------------------------------------------------------------------------------------------------
 
+IN_MAP = {"10.0.1.2": "pod1", "10.0.2.2": "pod2"}
+NOTHING_IN = (
+    "Nothing goes into a pod so far. Is the key the destination address, all four bytes of it? Is the ethertype "
+    "compared in network byte order? And is what the helper returns your verdict?"
+)
 TURNED = "2.1.0.10"  # a pod's address with its bytes in the other order
 
 
@@ -350,7 +367,7 @@ int inward(struct __sk_buff *skb)
 
     def expected(self, case: Frame) -> str:
         """Return which way the frame is to take."""
-        pod = {"10.0.1.2": "pod1", "10.0.2.2": "pod2"}.get(case.datagram.dst)
+        pod = IN_MAP.get(case.datagram.dst)
         return f"straight into {pod}" if pod and case.is_ip and case.has(IP_HEADER) else STACK
 
     def prepare(self, answer: Program) -> ArrivingLab:
@@ -363,12 +380,15 @@ int inward(struct __sk_buff *skb)
 
     def diagnose(self, misses: Misses) -> str:
         """Name what the frames have in common that took a wrong way."""
-        if fault := next((m.got for m in misses if isinstance(m.got, Raised)), None):
-            return of_fault(fault)
+        if any(isinstance(miss.got, Raised) for miss in misses):
+            return of_stop(misses)
         said = [str(miss.got) for miss in misses]
         if any("netkit_xmit" in word for word in said):
             return "The host's end transmits here, into the backlog: another helper gives the packet to the other end."
-        if any(word.startswith("dropped at host") for word in said):
+        dropped = [miss.case for miss in misses if str(miss.got).startswith("dropped at host")]
+        if dropped and all(self.expected(case) != STACK for case in dropped):
+            return "What is for a pod in the map is dropped: by your verdict, or for flags that are not 0."
+        if dropped:
             return "What you do not find is not yours to drop: TCX_PASS or TCX_NEXT hand it on."
         if any(word.startswith("lost") for word in said):
             return "A redirect needs the ifindex from the map's value, and what the helper returns as the verdict."
@@ -376,7 +396,9 @@ int inward(struct __sk_buff *skb)
         if any(case.datagram.dst == TURNED for case in wrongly_in):
             return "The map's key is the address as it stands in the packet: do not turn its bytes."
         if all(one.got == STACK for one in misses.every):
-            return "Nothing goes into a pod so far. Is the key the destination address, and all four bytes of it?"
+            return NOTHING_IN
+        if any(miss.got == f"straight into {IN_MAP.get(miss.case.datagram.src)}" for miss in misses):
+            return "That frame went where its source address belongs: the key is the destination, `ip->daddr`."
         if any(not case.is_ip for case in wrongly_in):
             return "The program never asks whether this is IPv4: look at `eth->h_proto` first."
         return ""

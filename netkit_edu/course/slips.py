@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netkit_edu.course.exercise import Misses, Raised
-from netkit_edu.engine.memory import STALE_POINTER
 from netkit_edu.errors import ProgramFault
 
 TOO_FAR = (
@@ -49,11 +48,26 @@ def explain(misses: Misses, slips: Sequence[Slip], model: Callable[..., object])
     return ""
 
 
+def begin_with(misses: Misses, slips: Sequence[Slip], model: Callable[..., object]) -> str:
+    """Return the words of the slip that by itself gives the first wrong result, which is shown, or else most of them.
+
+    For an answer with more slips than `explain` combines. "" where no slip gives any of them.
+    """
+    given = {slip: [model(miss.case, **{slip.flag: True}) == miss.got for miss in misses] for slip in slips}
+    best = max(slips, key=lambda slip: (given[slip][0], sum(given[slip])))
+    return f"To begin with: {best.words}" if any(given[best]) else ""
+
+
 def of_fault(raised: Raised) -> str:
     """Return what to do about the fault that stopped a program, "" of one that says it itself."""
     if not isinstance(raised.error, ProgramFault):
         return ""
     said = str(raised.error)
-    if STALE_POINTER in said:
-        return ""
     return NO_ADDRESS if "null pointer" in said else TOO_FAR if "at packet+" in said else ""
+
+
+def of_stop(misses: Misses) -> str:
+    """Return what to do about the first fault among wrong results, "" where there is none or it says it itself."""
+    raised = next((miss.got for miss in misses if isinstance(miss.got, Raised)), None)
+    words = of_fault(raised) if raised else ""
+    return words if not words or misses[0].got is raised else f"Another frame stops the program. {words}"

@@ -9,7 +9,7 @@ import pytest
 import netkit_edu as nk
 from netkit_edu.course import check
 from netkit_edu.course.ch00 import always
-from netkit_edu.course.ch04 import Operations, Order, Refusal, Try, _order_model, _refusal_model, tried
+from netkit_edu.course.ch04 import ACTIONS, Operations, Order, Refusal, Try, _order_model, _refusal_model, tried
 from netkit_edu.course.datagrams import Datagram
 
 SEEDS = (1, 2, 3)
@@ -85,6 +85,24 @@ def test_the_models_agree_with_the_lab(seed):
         assert _refusal_model(case) == case.said, str(case)
     for case in Order().cases(random.Random(seed)):
         assert _order_model(case) == list(case.left), str(case)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_action_is_tried_on_what_one_does_not_see_and_on_what_is_no_netkit(seed):
+    cases = list(Refusal().cases(random.Random(seed)))
+    assert len(cases) == 44
+    assert {case.action for case in cases if not case.visible} == set(ACTIONS)
+    assert {case.action for case in cases if case.device == "veth"} == set(ACTIONS) - {"set_policy", "set_mode"}
+
+
+def test_an_answer_that_stops_where_the_kernel_refuses_is_told_to_ask_first():
+    def naive(operations):
+        chain = []
+        for what, name, *_ in operations:
+            chain.remove(name) if what == "detach" else chain.append(name)
+        return chain
+
+    assert check("04.order", naive, seed=1).thought.startswith("Python stops")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
