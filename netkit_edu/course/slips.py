@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from netkit_edu.course.exercise import Misses, Raised
+from netkit_edu.engine.memory import STALE_POINTER
 from netkit_edu.errors import ProgramFault
 
 TOO_FAR = (
@@ -63,6 +64,8 @@ def of_fault(raised: Raised) -> str:
     if not isinstance(raised.error, ProgramFault):
         return ""
     said = str(raised.error)
+    if STALE_POINTER in said:
+        return ""
     return NO_ADDRESS if "null pointer" in said else TOO_FAR if "at packet+" in said else ""
 
 
