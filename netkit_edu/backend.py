@@ -17,6 +17,13 @@ from netkit_edu.program.object import MapSpec, ProgramCode
 from netkit_edu.uapi import BPF_PROG_TYPE_SCHED_CLS
 
 
+class SoftnetStat(NamedTuple):
+    """One CPU's line of /proc/net/softnet_stat: packets its softirq took on, and those its full backlog refused."""
+
+    processed: int
+    dropped: int
+
+
 class LinkStats(NamedTuple):
     """Interface counters (IFLA_STATS64): packets and bytes."""
 
@@ -132,6 +139,9 @@ class Backend(Protocol):
 
     def sysctl(self, ns: int, key: str, value: int) -> None:
         """Set a sysctl of the namespace ("net.ipv4.ip_forward") or of the machine ("net.core.netdev_max_backlog")."""
+
+    def softnet_stat(self) -> Sequence[SoftnetStat]:
+        """Return what each CPU of the machine has counted since it started."""
 
     # rtnetlink ----------------------------------------------------------------------------------------------------
     def link_add(self, ns: int, kind: str, name: str, *, peer_ns: int | None = None, peer: Mapping | None = None,

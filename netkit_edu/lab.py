@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Mapping
 
 from netkit_edu.arguments import choice, device_name, mac_address, whole_number
-from netkit_edu.backend import Backend
+from netkit_edu.backend import Backend, SoftnetStat
 from netkit_edu.device import Device, Pair
 from netkit_edu.errors import BackendUnavailable, KernelError, UsageError
 from netkit_edu.loaded import LoadedProgram, program_of
@@ -92,6 +92,11 @@ class Lab:
     def kernel(self) -> str:
         """The kernel it is, or stands for, for example "6.12"."""
         return self._calls.kernel
+
+    @property
+    def softnet(self) -> tuple[SoftnetStat, ...]:
+        """For each CPU, how many packets its softirq took on and how many its full backlog refused."""
+        return tuple(self.kernel_calls.softnet_stat())
 
     def node(self, name: str) -> Node:
         """Create a network namespace with nothing in it but a loopback.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from netkit_edu.backend import LinkInfo, LinkStats, Received, SendRequest
+from netkit_edu.backend import LinkInfo, LinkStats, Received, SendRequest, SoftnetStat
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import Journey
 from netkit_edu.sim import dev as core
@@ -84,6 +84,10 @@ class SimBackend(BpfCalls):
             self._kernel.netdev_max_backlog = value
         else:
             raise KernelError("ENOENT", hint=f"the simulator has no sysctl {key!r}")
+
+    def softnet_stat(self) -> Sequence[SoftnetStat]:
+        """Return each CPU's counters."""
+        return [SoftnetStat(cpu.processed, cpu.dropped) for cpu in self._kernel.cpus]
 
     # rtnetlink --------------------------------------------------------------------------------------------------------
 

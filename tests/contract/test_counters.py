@@ -75,6 +75,19 @@ def test_a_full_backlog_drops_on_both_ends(backend, moved):
         assert summary.fates == {"delivered": 5, "dropped": 5}
         assert count() == [sent(5) | {"tx_dropped": 5}, got(5) | {"rx_dropped": 5}]
         assert len(con.received) == 5
+        assert lab.softnet == ((5, 5),)
+
+
+def test_a_backlog_is_one_cpus_and_so_are_its_drops(backend):
+    """The sender is told of the drop like of any other of the driver's."""
+    with nk.Lab(backend, backlog=0, cpus=2) as lab:
+        con = lab.pod("con", device="netkit")
+        con.listen(udp=PORT)
+        before = lab.softnet
+        packet = nk.IP(dst=con.ip) / nk.UDP(dport=PORT) / PAYLOAD
+        summary = lab.host.send(packet, repeat=3, cpu=1, recverr=True)
+        assert summary.fates == {"delivered": 1, "dropped": 2} and summary.sender_errors == {"ENOBUFS": 2}
+        assert lab.softnet == (before[0], (before[1].processed + 1, before[1].dropped + 2))
 
 
 def test_a_packet_for_another_host_arrives_and_is_dropped_by_ip(lab, con, hst, moved):
