@@ -61,6 +61,8 @@ class Sys:
                     data: Mapping[int, bytes] | None = None, capable: bool = True) -> None:  # fmt: skip
         """Send RTM_NEWLINK without NLM_F_CREATE; ``data`` None leaves IFLA_INFO_DATA out. Arguments as `link_create`.
 
+        The namespace, address, MTU and name in ``attrs`` are set after ``data``, as far as nothing is refused.
+
         Args:
             dev: the device, or a number that may be none.
         """

@@ -18,9 +18,7 @@ from netkit_edu.sim.netdevice import NetDevice, dummy_setup, nic_connect, nic_se
 from netkit_edu.sim.netns import Netns
 from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
-    dev_change_name,
-    dev_change_net_namespace,
-    dev_validate_mtu,
+    do_setlink,
     parse_mac,
     register_netdevice,
     rtnl_create_link,
@@ -125,15 +123,8 @@ class SimBackend(BpfCalls):
             if dev.kind != "netkit":
                 raise KernelError("EOPNOTSUPP")
             netkit.netkit_change_link(dev, _info(dev.kind, info))
-        if netns is not None:
-            dev_change_net_namespace(dev, self._net(netns), name)
-        if mac is not None:
-            _set_mac_address(dev, parse_mac(mac))
-        if mtu is not None:
-            dev_validate_mtu(dev, mtu)
-            dev.mtu = mtu
-        if name:
-            dev_change_name(dev, name)
+        net = dev.net if netns is None else self._net(netns)
+        do_setlink(dev, LinkAttrs(net, name, mtu, None if mac is None else parse_mac(mac)))
         if up is not None:
             (core.dev_open if up else core.dev_close)(dev)
 
@@ -305,16 +296,6 @@ def _dellink(dev: NetDevice) -> None:
     if isinstance(dev, DriverDevice):
         return driver_dellink(dev)
     {"veth": veth_dellink, "netkit": netkit.netkit_del_link}.get(dev.kind, unregister_netdevice)(dev)
-
-
-def _set_mac_address(dev: NetDevice, address: bytes) -> None:
-    """Change the address (dev_set_mac_address); all neighbours are forgotten (neigh_changeaddr)."""
-    if dev.netdev_ops.ndo_set_mac_address is None:
-        raise KernelError("EOPNOTSUPP")
-    if len(address) != 6:
-        raise KernelError("EINVAL")
-    dev.netdev_ops.ndo_set_mac_address(dev, address)
-    dev.neighbours.clear()
 
 
 def _operstate(dev: NetDevice) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from netkit_edu.backend import Chain
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import netkit
-from netkit_edu.sim.rtnetlink import LinkAttrs
+from netkit_edu.sim.rtnetlink import LinkAttrs, do_setlink
 from netkit_edu.uapi import BpfCmd, Ifla, IflaNetkit
 
 IFINFOMSG_LEN = 16  # bytes
@@ -120,6 +120,7 @@ def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, d
         if dev.kind != kind:
             raise KernelError("EOPNOTSUPP")
         netkit.netkit_change_link(dev, read if peer_info is None else read | {"peer_info": 1})
+    do_setlink(dev, tb)
     return dev
 
 

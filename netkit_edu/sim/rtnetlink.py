@@ -156,6 +156,30 @@ def dev_change_name(dev: NetDevice, name: str) -> None:
     dev.net.fib.renamed(dev, old)
 
 
+def dev_set_mac_address(dev: NetDevice, address: bytes) -> None:
+    """Change the address; all neighbours are forgotten (neigh_changeaddr)."""
+    if dev.netdev_ops.ndo_set_mac_address is None:
+        raise KernelError("EOPNOTSUPP")
+    if len(address) != ETH_ALEN:
+        raise KernelError("EINVAL")
+    dev.netdev_ops.ndo_set_mac_address(dev, address)
+    dev.neighbours.clear()
+
+
+def do_setlink(dev: NetDevice, tb: LinkAttrs) -> None:
+    """Change what the message mentions: namespace, address, MTU, name, in this order, up to the first refusal."""
+    net = rtnl_link_get_net(tb)
+    if net is not dev.net:
+        dev_change_net_namespace(dev, net, tb.name)
+    if tb.mac is not None:
+        dev_set_mac_address(dev, tb.mac)
+    if tb.mtu is not None:
+        dev_validate_mtu(dev, tb.mtu)
+        dev.mtu = tb.mtu
+    if tb.name:
+        dev_change_name(dev, tb.name)
+
+
 def _unlist_netdevice(dev: NetDevice) -> None:
     """Its namespace forgets the device, its addresses, routes and neighbours."""
     net = dev.net

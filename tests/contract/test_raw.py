@@ -182,6 +182,19 @@ def test_a_change_is_not_atomic(hst):
     assert (hst.policy, hst.peer_policy) == (Policy.DROP, Policy.PASS)
 
 
+def test_ordinary_attributes_are_changed_behind_the_kinds_own_on_either_end(lab, con, hst):
+    change = con.sys.link_change
+    change(con.device, attrs={MTU: u32(1400), IFNAME: b"eth7"})
+    assert (con.device.mtu, con.device.name) == (1400, "eth7")
+    refused("EINVAL", lambda: change(con.device, attrs={MTU: u32(67)}), "mtu less than device minimum")
+    refused("EOPNOTSUPP", lambda: change(con.device, attrs={ADDRESS: MAC, MTU: u32(1300)}))
+    refused("EEXIST", lambda: change(con.device, attrs={IFNAME: b"lo", MTU: u32(1200)}))
+    refused("EBADF", lambda: change(con.device, attrs={Ifla.NET_NS_FD: u32(9999), MTU: u32(1100)}))
+    assert (con.device.mtu, con.device.name) == (1200, "eth7")  # what came before the refusal stays
+    refused("EINVAL", lambda: lab.host.sys.link_change(hst, attrs={MTU: u32(67)}, data={POLICY: u32(2)}))
+    assert hst.policy == Policy.DROP and hst.mtu == 1500
+
+
 def test_a_change_needs_a_device_of_that_kind(lab, hst):
     refused("ENODEV", lambda: lab.host.sys.link_change(9999, data={}))
     refused("EOPNOTSUPP", lambda: lab.host.sys.link_change(lab.nic, data={}))
