@@ -50,6 +50,14 @@ def test_the_last_cell_is_a_recap_that_says_what_is_next(name):
 
 
 @notebooks
+def test_next_leads_to_the_chapter_that_follows(name):
+    """First to that one; a way for those who would rather skip may stand behind it."""
+    links = re.findall(r"\]\(([\w-]+)\.ipynb\)", reader.source(reader.cells(name)[-1]).partition("**Next**")[2])
+    assert links[:1] == NAMES[NAMES.index(name) + 1 :][:1]
+    assert set(links) <= set(NAMES)
+
+
+@notebooks
 def test_cell_ids_are_readable_and_unique(name):
     ids = [cell["id"] for cell in reader.cells(name)]
     assert len(set(ids)) == len(ids)
