@@ -65,6 +65,12 @@ def test_each_end_knows_the_others_number(pair):
     assert pair.peer.info.peer == pair.primary.ifindex
 
 
+def test_each_end_tells_the_others_namespace_where_it_is_another(lab, pair):
+    """IFLA_LINK_NETNSID"""
+    assert (pair.primary.info.peer_netns, pair.peer.info.peer_netns) == (pair.peer.node.ns, pair.primary.node.ns)
+    assert lab.pair("same").info.peer_netns == -1
+
+
 def test_the_peer_is_registered_first(lab):
     pair = lab.pair("hst", peer_name="con")
     assert pair.peer.ifindex < pair.primary.ifindex
