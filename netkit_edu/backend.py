@@ -151,7 +151,8 @@ class Backend(Protocol):
         Args:
             kind: "veth", "netkit", "dummy", "nic".
             peer_ns: the namespace of the other end; the same as ``ns`` if None.
-            attrs: ordinary link attributes of this end: mtu, mac, ifindex.
+            attrs: ordinary link attributes of this end: mtu, mac, ifindex; and qdisc, the queueing discipline that
+                is installed on it instead of its driver's, such as "pfifo".
             peer: the same for the other end, plus its ``name``.
             info: attributes of the kind as numbers; for netkit: mode, policy, peer_policy, scrub, peer_scrub.
         """

@@ -65,14 +65,17 @@ def test_a_sender_without_a_route_is_refused_before_any_device(lab, con):
 
 def test_behind_a_real_queue_nobody_is_told_and_the_drop_counts_all_the_same(lab, programs):
     """A pair has none by itself; whoever installs one stands between the program and its sender."""
-    inside = lab.node("inside")
-    number = lab.kernel_calls.link_add(lab.host.ns, "netkit", "hst", peer_ns=inside.ns, peer={"name": "con"},
-                                       attrs={"qdisc": "pfifo"})  # fmt: skip
-    hst = next(d for d in lab.host.links if d.ifindex == number)
-    hst.addr("10.0.9.1/24").up()
-    inside.links[1].addr("10.0.9.2/24").up()
+    pair = lab.pair("hst", peer_in=lab.node("inside"), attrs={"qdisc": "pfifo"})
+    hst = pair.primary.addr("10.0.9.1/24").up()
+    pair.peer.addr("10.0.9.2/24").up()
     assert hst.info.qdisc == "pfifo"
     hst.attach(programs["drop"], at="primary")
     journey = lab.host.send(nk.IP(dst="10.0.9.2") / nk.UDP(dport=PORT) / PAYLOAD, recverr=True)
     assert (journey.fate.kind, journey.sender_error) == (nk.FateKind.DROPPED, None)
     assert hst.stats.tx_dropped == 1
+
+
+@pytest.mark.parametrize("qdisc", ["", "htb", 1, None, []])
+def test_a_queue_that_there_is_not_is_refused(lab, qdisc):
+    with pytest.raises(nk.UsageError, match="qdisc is one of 'noqueue', 'pfifo'"):
+        lab.pair("hst", attrs={"qdisc": qdisc})
