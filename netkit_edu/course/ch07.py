@@ -115,6 +115,7 @@ class Update(FunctionExercise):
             "instead, and add each carry in again at the bottom.",
         ),
         Slip("keeps_old", "The old word is still in the sum."),
+        Slip("one_fold", "Adding the carry in can give another carry: go on until nothing is left above 16 bits."),
     )
     solution = """\
 def update(checksum, old, new):
@@ -132,6 +133,10 @@ def update(checksum, old, new):
             new = rng.randrange(0x10000)
             if n % 8 == 0:  # what is left after this word went in sums up to 0xffff: the checksum is 0
                 new = _checksum(words[1:])
+            elif n % 8 == 4:  # the carry of the three words gives another carry: ~checksum + ~old + new is 0x1ffff
+                while (rest := 0x1FFFF - (~_checksum(words) & 0xFFFF) - (~words[0] & 0xFFFF)) > 0xFFFF:
+                    words = tuple(rng.randrange(1, 0x10000) for _ in range(9))
+                new = rest
             made.append(Change(words, 0, new))
         return made
 
@@ -158,7 +163,7 @@ def update(checksum, old, new):
 
 
 def _update_model(case: Change, *, no_carry=False, no_complement=False, other_zero=False,
-                  plain_minus=False, keeps_old=False) -> str:  # fmt: skip
+                  plain_minus=False, keeps_old=False, one_fold=False) -> str:  # fmt: skip
     """Return what someone with these misunderstandings gets; without any, what is right."""
     old, new = case.old, case.new
     if plain_minus:
@@ -168,7 +173,10 @@ def _update_model(case: Change, *, no_carry=False, no_complement=False, other_ze
     else:
         start = case.checksum if no_complement else ~case.checksum & 0xFFFF
         terms = (start, 0 if keeps_old else ~old & 0xFFFF, new)
-    total = sum(terms) & 0xFFFF if no_carry else ones_sum(struct.pack("!3H", *terms))
+    if one_fold:
+        total = (sum(terms) & 0xFFFF) + (sum(terms) >> 16)
+    else:
+        total = sum(terms) & 0xFFFF if no_carry else ones_sum(struct.pack("!3H", *terms))
     return f"{total if no_complement or other_zero else ~total & 0xFFFF:#06x}"
 
 
