@@ -69,6 +69,7 @@ def test_imports_stay_at_the_face(name):
     code = "\n".join(reader.source(cell) for cell in reader.cells(name, "code"))
     imported = re.findall(r"^\s*(?:import|from)\s+([\w.]+)", code, re.M)
     assert {module for module in imported if module.startswith("netkit_edu")} <= {"netkit_edu"}
+    assert not [module for module in imported if module.startswith("scapy")], "the face has scapy's layers"
     assert not re.search(r"\bnk\._|importlib|__import__", code)
 
 
