@@ -117,3 +117,14 @@ def test_a_neighbour_that_nobody_knows_is_no_error_to_the_sender():
     m = machine("veth")
     journey = m.send(m.pod, "10.0.1.77", recverr=True)
     assert (journey.fate.kind, journey.fate.reason, journey.sender_error) == ("dropped", "NEIGH_FAILED", None)
+
+
+def test_an_ipv6_packet_without_a_frame_is_refused_with_the_way_out():
+    from netkit_edu import UDP, Ether, IPv6, Lab, UsageError
+
+    with Lab("sim") as lab:
+        db = lab.pod("db", device="netkit")
+        with pytest.raises(UsageError, match=r"IPv4; as a frame IPv6 crosses devices"):
+            db.send(IPv6(src="fd00::1", dst="fd00::2") / UDP())
+        frame = Ether(dst=lab.nic.mac) / IPv6(src="fd00::1", dst="fd00::2") / UDP()
+        assert db.send(frame, dev=db.pair.peer).counters["host/db"]["rx_packets"] == 1
