@@ -67,10 +67,8 @@ class Kernel:
             raise UsageError(f"no socket called {request.via!r}; there are {', '.join(SENDMSG)}")
         if request.gso_size and request.via not in ("udp", "packet"):
             raise UsageError("a GSO packet leaves through a UDP socket, or as a frame: via='udp' or via='packet'")
-        if request.via != "packet" and request.packet[:1] and request.packet[0] >> 4 == 6:
-            raise UsageError(
-                "the simulator's stack is IPv4; as a frame IPv6 crosses devices: Ether()/IPv6()/..., dev=..."
-            )
+        if request.via == "raw" and request.packet[:1] and request.packet[0] >> 4 == 6:
+            raise UsageError("the simulator's stack is IPv4; as a frame IPv6 crosses devices: Ether()/IPv6(), dev=...")
         if not 0 <= request.cpu < len(self.cpus):
             raise UsageError(f"no CPU {request.cpu}: this machine has {len(self.cpus)}, counted from 0")
         cpu = self.cpus[request.cpu]
