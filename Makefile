@@ -101,7 +101,8 @@ system:
 		echo "the guest kernel (linux-image-6.12*-cloud) is in bookworm-security on Debian 12 and in trixie on Debian 13."
 	$(SUDO) apt-get update -q
 	@known=; for p in $(SYSTEM); do \
-		if dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed'; then echo "here already: $$p"; \
+		if dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || \
+			{ [ $$p = npm ] && command -v npm >/dev/null; }; then echo "here already: $$p"; \
 		elif apt-cache show $$p >/dev/null 2>&1; then echo "missing: $$p"; known="$$known $$p"; \
 		else echo "not in this system's apt sources: $$p"; fi; \
 	done; \
