@@ -97,3 +97,11 @@ def require(kind: str) -> None:
     if kind in required():
         pytest.fail(f"required kind {kind!r} is missing: {reason}", pytrace=False)
     pytest.skip(f"{kind}: {reason}")
+
+
+def a_compiler() -> pytest.MarkDecorator:
+    """Return the mark of tests that compile C: skipped where no compiler is, but not where compilers are required."""
+    from netkit_edu.program.compiler import find_compiler
+
+    absent = find_compiler() is None and "compilers" not in required()
+    return pytest.mark.skipif(absent, reason="no C compiler for BPF here")

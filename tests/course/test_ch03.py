@@ -11,15 +11,15 @@ from netkit_edu.course import check
 from netkit_edu.course.ch03 import NO_DROP, CountPorts, DropDns, Stream, TtlGuard
 from netkit_edu.course.slips import NO_ADDRESS, TOO_FAR, XDP_WORDS
 from netkit_edu.packet import fields
-from netkit_edu.program.compiler import find_compiler
 from netkit_edu.uapi import ETH_P_IPV6
 from tests.oracle.differential import TwoMachines
+from tests.requires import a_compiler
 
 SEEDS = (1, 2, 3)
 EXERCISES = {kind.id: kind() for kind in (TtlGuard, DropDns, CountPorts)}
 BOUNDS = "\tif (data + sizeof(*eth) + sizeof(*ip) > data_end)\n"
 
-needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler for BPF here")
+needs_compiler = a_compiler()
 
 
 def program(exercise: str, *changes: tuple[str, str]) -> nk.Program:

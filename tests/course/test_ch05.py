@@ -19,10 +19,10 @@ from netkit_edu.course.ch05 import (
     _fate_model,
     say,
 )
-from netkit_edu.program.compiler import find_compiler
+from tests.requires import a_compiler
 
 SEEDS = (1, 2)
-needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler for BPF here")
+needs_compiler = a_compiler()
 
 
 def solved(kind) -> object:

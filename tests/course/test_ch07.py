@@ -10,12 +10,12 @@ import netkit_edu as nk
 from netkit_edu.course import check
 from netkit_edu.course.ch07 import ONLY_IP, USED_LATER, Dnat, SnatReply, Update, _update_model
 from netkit_edu.course.translation import HALF, NONE, WHOLE, Sealed
-from netkit_edu.program.compiler import find_compiler
 from tests.oracle.differential import TwoMachines
 from tests.oracle.kernel import Refused
+from tests.requires import a_compiler
 
 SEEDS = (1, 2)
-needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler for BPF here")
+needs_compiler = a_compiler()
 programs = pytest.mark.parametrize("kind", [Dnat, SnatReply])
 
 

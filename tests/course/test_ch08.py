@@ -20,10 +20,10 @@ from netkit_edu.course.ch08 import (
 )
 from netkit_edu.course.ways import crossed_host
 from netkit_edu.journey import HopKind
-from netkit_edu.program.compiler import find_compiler
+from tests.requires import a_compiler
 
 SEEDS = (1, 2)
-needs_compiler = pytest.mark.skipif(find_compiler() is None, reason="no C compiler for BPF here")
+needs_compiler = a_compiler()
 
 
 @pytest.fixture
