@@ -109,3 +109,11 @@ class BackendUnavailable(NetkitEduError):
 
 class CourseError(NetkitEduError):
     """The course's own data does not hold together, or something asked for an exercise that it does not have."""
+
+
+class DoorError(NetkitEduError):
+    """A syscall door (``netkit_edu/linux/door.c``) did not answer as it must: it is gone, hangs, or was garbled."""
+
+
+class VMError(DoorError):
+    """The virtual machine died, hangs or talks nonsense; the message ends with its console's last lines."""

@@ -1,0 +1,1 @@
+"""Linux as seen through a syscall door, as a backend."""

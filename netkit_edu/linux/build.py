@@ -1,0 +1,49 @@
+"""Building the door: `door.c` with whatever compiler builds BPF, into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from netkit_edu.errors import BackendUnavailable
+from netkit_edu.program.cache import cache_folder, write_whole
+from netkit_edu.program.toolchain import all_compilers
+
+FLAGS = ("-O2", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pic", "-fno-pie",
+         "-mno-sse", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror")  # fmt: skip
+_TARGETS = {"clang": ("--target=x86_64-linux-gnu",), "zig": ("-target", "x86_64-linux-none", "-s")}
+_COMMANDS = {"clang": (), "zig": ("cc",)}
+SOURCE = Path(__file__).with_name("door.c")
+
+
+def build_door() -> Path:
+    """Return the path of the door, built if the cache does not hold it yet.
+
+    Raises:
+        BackendUnavailable: no compiler here can build it; the message says what to install.
+    """
+    source = SOURCE.read_bytes()
+    key = hashlib.sha256(source + repr((FLAGS, _TARGETS)).encode()).hexdigest()[:16]
+    folder = cache_folder() or Path(tempfile.gettempdir()) / f"netkit-edu-{os.getuid()}"
+    path = folder / f"door-{key}"
+    if path.is_file():
+        return path
+    said = "no compiler"
+    for compiler in all_compilers():
+        with tempfile.TemporaryDirectory(prefix="netkit-edu-") as work:
+            made = Path(work) / "door"
+            words = [compiler.path, *_COMMANDS[compiler.kind], *_TARGETS[compiler.kind], *FLAGS]
+            done = subprocess.run(
+                [*words, "-o", str(made), str(SOURCE)], capture_output=True, text=True, stdin=subprocess.DEVNULL
+            )
+            if done.returncode == 0:
+                folder.mkdir(parents=True, exist_ok=True)
+                write_whole(path, made.read_bytes(), mode=0o755)
+                return path
+            said = (done.stderr.strip().splitlines() or ["it failed"])[-1]
+    raise BackendUnavailable(
+        f"the door to a Linux kernel could not be built ({said}): apt-get install clang, or pip install ziglang"
+    )
