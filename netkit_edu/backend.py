@@ -140,6 +140,12 @@ class Backend(Protocol):
     def sysctl(self, ns: int, key: str, value: int) -> None:
         """Set a sysctl of the namespace ("net.ipv4.ip_forward") or of the machine ("net.core.netdev_max_backlog")."""
 
+    def snmp(self, ns: int) -> Mapping[str, int]:
+        """Return the counters of a namespace's /proc/net/snmp and /proc/net/netstat under the names that nstat prints.
+
+        Those of the sections Ip, Icmp, Udp and IpExt, zeros included, as they are since the namespace began.
+        """
+
     def softnet_stat(self) -> Sequence[SoftnetStat]:
         """Return what each CPU of the machine has counted since it started."""
 

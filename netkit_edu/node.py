@@ -110,6 +110,14 @@ class Node:
             raise UsageError(f"{self.name} has no address yet: {self.name}.addr(device, '10.0.9.2/24')")
         return self.addresses[0].partition("/")[0]
 
+    @property
+    def snmp(self) -> Mapping[str, int]:
+        """What its stack has counted so far (/proc/net/snmp and netstat), by the names that nstat prints.
+
+        For example {"IpOutRequests": 3, "UdpInDatagrams": 2, …}: sections Ip, Icmp, Udp and IpExt, zeros included.
+        """
+        return self.lab.kernel_calls.snmp(self.ns)
+
     def addr(self, dev: Device, address: str) -> None:
         """Give one of its devices an IPv4 address with prefix length, for example "10.0.9.2/24".
 

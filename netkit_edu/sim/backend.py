@@ -83,6 +83,10 @@ class SimBackend(BpfCalls):
         else:
             raise KernelError("ENOENT", hint=f"the simulator has no sysctl {key!r}")
 
+    def snmp(self, ns: int) -> Mapping[str, int]:
+        """Return a copy of the namespace's counters."""
+        return dict(self._net(ns).mib)
+
     def softnet_stat(self) -> Sequence[SoftnetStat]:
         """Return each CPU's counters."""
         return [SoftnetStat(cpu.processed, cpu.dropped) for cpu in self._kernel.cpus]

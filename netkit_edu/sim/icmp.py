@@ -15,7 +15,8 @@ from netkit_edu.sim.inet import IP_OFFSET, IPHDR_LEN, Iphdr, build_ip, ip_comput
 from netkit_edu.sim.ip_output import ip_send_skb
 from netkit_edu.sim.route import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import HOST, alloc_skb, kfree_skb_reason
-from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, parse_datagram
+from netkit_edu.sim.snmp import ICMPMSGIN_INC_STATS, SNMP_INC_STATS, icmp_out_count
+from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, ip_route_output_sock, parse_datagram
 from netkit_edu.uapi import IPPROTO_ICMP
 
 ICMP_ECHOREPLY, ICMP_DEST_UNREACH, ICMP_REDIRECT, ICMP_ECHO, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB = 0, 3, 5, 8, 11, 12
@@ -47,12 +48,13 @@ def ping_v4_sendmsg(sk: Sock, trace, packet: bytes) -> int:
         raise KernelError("EADDRNOTAVAIL", hint="a ping socket can only be bound to an address of its own namespace")
     if len(packet) > 65535:
         raise KernelError("EMSGSIZE")
-    rt = ip_route_output_flow(trace, net, iph.daddr, iph.saddr, oif=sk.bound_dev_if)
+    rt = ip_route_output_sock(sk, trace, iph)
     if rt.type is RTN_BROADCAST:
         raise KernelError("EACCES", hint="only a socket with SO_BROADCAST may send to a broadcast address")
     skb = ip_make_skb(sk, trace, rt, packet, iph)
     _icmp_csum(skb.buf, skb.data + at)
     net.ping_idents.add(int.from_bytes(packet[at + 4 : at + 6], "big"))
+    icmp_out_count(net, ICMP_ECHO)
     return ip_send_skb(net, skb)
 
 
@@ -75,13 +77,20 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
     """An ICMP message for this host."""
     dev = skb.dev
     skb.trace.hop("icmp_rcv", dev)
+    net = dev.net
+    SNMP_INC_STATS(net, "IcmpInMsgs")
     message = skb.buf[skb.data :]
     if ip_compute_csum(message):
+        SNMP_INC_STATS(net, "IcmpInCsumErrors")
+        SNMP_INC_STATS(net, "IcmpInErrors")
         return kfree_skb_reason(skb, "ICMP_CSUM", dev)
     if len(message) < ICMPHDR_LEN:
+        SNMP_INC_STATS(net, "IcmpInErrors")
         return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "shorter than an ICMP header")
     kind = message[0]
+    ICMPMSGIN_INC_STATS(net, kind)
     if kind > NR_ICMP_TYPES:
+        SNMP_INC_STATS(net, "IcmpInErrors")
         return kfree_skb_reason(skb, "UNHANDLED_PROTO", dev)
     if kind == ICMP_ECHO:
         icmp_echo(skb, iph)
@@ -96,6 +105,7 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
 def icmp_echo(skb, iph: Iphdr) -> None:
     """An echo request: answer it, unless it was for everyone (net.ipv4.icmp_echo_ignore_broadcasts)."""
     if skb.dst.type in (RTN_BROADCAST, RTN_MULTICAST):
+        SNMP_INC_STATS(skb.dev.net, "IcmpInErrors")
         return kfree_skb_reason(skb, "INVALID_PROTO", skb.dev, "echo requests to a broadcast address are ignored")
     deliver(skb, "icmp_echo", "echo request", iph)
     reply = skb.buf[skb.data :]
@@ -133,6 +143,7 @@ def icmp_reply(skb_in, message: bytearray, daddr: int, saddr: int, tos: int) -> 
     skb = alloc_skb(trace, build_ip(IPPROTO_ICMP, rt.saddr, daddr, message, tos=tos, id=net.next_ip_id()))
     skb.transport_header = skb.data + IPHDR_LEN
     skb.sk, skb.dst = net.icmp_sk, rt
+    icmp_out_count(net, message[0])
     ip_send_skb(net, skb)
 
 

@@ -7,8 +7,10 @@ rest is thrown away, as Linux does after 30 seconds: nothing more can arrive.
 from __future__ import annotations
 
 from netkit_edu.engine.skb import SkBuff
+from netkit_edu.journey import FateKind
 from netkit_edu.sim.inet import IP_MF, IP_OFFSET, Iphdr, ip_send_check
-from netkit_edu.sim.skbuff import alloc_skb, kfree_skb_reason
+from netkit_edu.sim.skbuff import alloc_skb, consume_skb, kfree_skb_reason
+from netkit_edu.sim.snmp import SNMP_INC_STATS
 
 MAX_DATAGRAM = 65535  # bytes
 
@@ -38,16 +40,20 @@ def ip_defrag(skb: SkBuff, iph: Iphdr) -> SkBuff | None:
     """Add a fragment; return the whole packet if this was the last missing one, else None."""
     net = skb.dev.net
     skb.trace.hop("ip_defrag", skb.dev)
+    SNMP_INC_STATS(net, "IpReasmReqds")
     key = (iph.id, iph.saddr, iph.daddr, iph.protocol)
     queue = net.fragments.setdefault(key, FragQueue())
     refused = _ip_frag_queue(queue, skb, iph)
     if refused:
         kfree_skb_reason(skb, refused, skb.dev, "a fragment that does not fit the others")
+        if refused != "DUP_FRAG":
+            _discard_qp(net, key)
         return None
     data = queue.complete()
     if data is None:
         return None
     del net.fragments[key]
+    SNMP_INC_STATS(net, "IpReasmOKs")
     return _ip_frag_reasm(queue, skb, data)
 
 
@@ -64,6 +70,7 @@ def _ip_frag_queue(queue: FragQueue, skb: SkBuff, iph: Iphdr) -> str:
     if len(queue.parts.get(offset, b"")) >= len(data):
         return "DUP_FRAG"
     if any(offset < at + len(part) and at < end for at, part in queue.parts.items()):
+        SNMP_INC_STATS(skb.dev.net, "IpExtReasmOverlaps")
         return "NOT_SPECIFIED"
     if not more:
         if queue.total >= 0:
@@ -74,6 +81,14 @@ def _ip_frag_queue(queue: FragQueue, skb: SkBuff, iph: Iphdr) -> str:
     queue.parts[offset] = data
     queue.skbs.append(skb)
     return ""
+
+
+def _discard_qp(net, key) -> None:
+    """One fragment is impossible: the whole datagram is given up."""
+    SNMP_INC_STATS(net, "IpReasmFails")
+    for skb in net.fragments.pop(key).skbs:
+        consume_skb(skb, skb.dev)
+        skb.trace.end(FateKind.DROPPED, skb.dev, "another fragment of it does not fit")
 
 
 def _ip_frag_reasm(queue: FragQueue, last: SkBuff, data: bytes) -> SkBuff:
@@ -92,6 +107,8 @@ def _ip_frag_reasm(queue: FragQueue, last: SkBuff, data: bytes) -> SkBuff:
 def ip_expire(net) -> None:
     """Throw away what is incomplete."""
     for queue in net.fragments.values():
+        SNMP_INC_STATS(net, "IpReasmFails")
+        SNMP_INC_STATS(net, "IpReasmTimeout")
         for skb in queue.skbs:
             kfree_skb_reason(skb, "FRAG_REASM_TIMEOUT", skb.dev)
     net.fragments.clear()

@@ -22,8 +22,17 @@ from netkit_edu.sim.inet import IP_DF, IPHDR_LEN, Iphdr, ip_compute_csum, ip_dec
 from netkit_edu.sim.ip_fragment import ip_defrag
 from netkit_edu.sim.ip_output import ip_output
 from netkit_edu.sim.netfilter import FORWARD, LOCAL_IN, PREROUTING, nf_hook
-from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, RTN_UNREACHABLE, Rt, ip_route_input_noref
+from netkit_edu.sim.route import (
+    RTN_BROADCAST,
+    RTN_LOCAL,
+    RTN_MULTICAST,
+    RTN_UNICAST,
+    RTN_UNREACHABLE,
+    Rt,
+    ip_route_input_noref,
+)
 from netkit_edu.sim.skbuff import HOST, OTHERHOST, kfree_skb_reason, skb_orphan
+from netkit_edu.sim.snmp import ECN_COUNTERS, IN, INBCAST, INMCAST, IP_ADD_STATS, IP_UPD_PO_STATS, SNMP_INC_STATS
 from netkit_edu.sim.udp import udp_rcv
 from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 
@@ -45,23 +54,34 @@ def ip_rcv_core(skb: SkBuff) -> Iphdr | None:
     skb.trace.hop("ip_rcv_core", dev)
     if skb.pkt_type == OTHERHOST:
         return kfree_skb_reason(skb, "OTHERHOST", dev)
-    buf, start, length = skb.buf, skb.data, len(skb)
+    net, buf, start, length = dev.net, skb.buf, skb.data, len(skb)
+    IP_UPD_PO_STATS(net, IN, length)
     if length < IPHDR_LEN:
-        return kfree_skb_reason(skb, "IP_INHDR", dev)
+        return _inhdr_error(skb)
     iph = ip_hdr(buf, start)
-    if iph.version != 4 or iph.ihl < IPHDR_LEN or iph.ihl > length:
-        return kfree_skb_reason(skb, "IP_INHDR", dev)
+    if iph.version != 4 or iph.ihl < IPHDR_LEN:
+        return _inhdr_error(skb)
+    IP_ADD_STATS(net, ECN_COUNTERS[iph.tos & 3], skb.gso_segs or 1)
+    if iph.ihl > length:
+        return _inhdr_error(skb)
     if ip_compute_csum(buf[start : start + iph.ihl]):
-        return kfree_skb_reason(skb, "IP_CSUM", dev)
+        SNMP_INC_STATS(net, "IpExtInCsumErrors")
+        return _inhdr_error(skb, "IP_CSUM")
     if length < iph.tot_len:
+        SNMP_INC_STATS(net, "IpExtInTruncatedPkts")
         return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
     if iph.tot_len < iph.ihl:
-        return kfree_skb_reason(skb, "IP_INHDR", dev)
+        return _inhdr_error(skb)
     if length > iph.tot_len:  # padding of the link
         del buf[start + iph.tot_len :]
     skb.transport_header = start + iph.ihl
     skb_orphan(skb, dev)
     return iph
+
+
+def _inhdr_error(skb: SkBuff, reason: str = "IP_INHDR") -> None:
+    SNMP_INC_STATS(skb.dev.net, "IpInHdrErrors")
+    kfree_skb_reason(skb, reason, skb.dev)
 
 
 def ip_rcv_finish(skb: SkBuff, iph: Iphdr) -> None:
@@ -80,6 +100,10 @@ def ip_rcv_finish_core(skb: SkBuff, iph: Iphdr) -> bool:
             return False
     elif skb.dst.type is RTN_UNICAST:
         return ip_output_route_input(skb)
+    if skb.dst.type is RTN_MULTICAST:
+        IP_UPD_PO_STATS(skb.dev.net, INMCAST, len(skb))
+    elif skb.dst.type is RTN_BROADCAST:
+        IP_UPD_PO_STATS(skb.dev.net, INBCAST, len(skb))
     return True
 
 
@@ -112,9 +136,11 @@ def ip_error(skb: SkBuff) -> None:
     dev = skb.dev
     skb.trace.hop("ip_error", dev)
     if dev.net.ip_forward:
+        SNMP_INC_STATS(dev.net, "IpExtInNoRoutes")
         icmp_send(skb, ICMP_DEST_UNREACH, ICMP_NET_UNREACH)
         kfree_skb_reason(skb, "IP_INNOROUTES", dev)
     else:
+        SNMP_INC_STATS(dev.net, "IpInAddrErrors")
         kfree_skb_reason(skb, "IP_INADDRERRORS", dev)
 
 
@@ -136,13 +162,16 @@ def ip_local_deliver(skb: SkBuff, iph: Iphdr) -> None:
 
 def ip_local_deliver_finish(skb: SkBuff, iph: Iphdr) -> None:
     """Hand the packet to its protocol's function, or tell the sender that there is none."""
+    net = skb.dev.net
     skb.pull(iph.ihl)
     handler = INET_PROTOS.get(iph.protocol)
     if handler is None:
+        SNMP_INC_STATS(net, "IpInUnknownProtos")
         icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PROT_UNREACH)
         kfree_skb_reason(skb, "IP_NOPROTO", skb.dev)
     else:
         handler(skb, iph)
+        SNMP_INC_STATS(net, "IpInDelivers")
 
 
 # onward -------------------------------------------------------------------------------------------------------------
@@ -155,10 +184,13 @@ def ip_forward(skb: SkBuff, iph: Iphdr) -> None:
     if skb.pkt_type != HOST or skb.sk is not None:
         return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "not addressed to this router")
     if iph.ttl <= 1:
+        SNMP_INC_STATS(dev.net, "IpInHdrErrors")
         icmp_send(skb, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL)
         return kfree_skb_reason(skb, "IP_INHDR", dev, "TTL exceeded")
     rt = skb.dst
+    SNMP_INC_STATS(dev.net, "IpForwDatagrams")
     if iph.frag_off & IP_DF and ip_exceeds_mtu(skb, rt.dev.mtu):
+        SNMP_INC_STATS(dev.net, "IpFragFails")
         icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, rt.dev.mtu)
         return kfree_skb_reason(skb, "PKT_TOO_BIG", dev)
     ip_decrease_ttl(skb.buf, skb.data)

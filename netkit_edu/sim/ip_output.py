@@ -12,7 +12,9 @@ from netkit_edu.sim.gso import skb_gso_segment, skb_gso_validate_network_len
 from netkit_edu.sim.inet import IP_DF, IP_MF, IP_OFFSET, ip_hdr, ip_send_check
 from netkit_edu.sim.neighbour import ip_neigh_gw4, neigh_output
 from netkit_edu.sim.netfilter import LOCAL_OUT, POSTROUTING, nf_hook
+from netkit_edu.sim.route import RTN_BROADCAST, RTN_MULTICAST
 from netkit_edu.sim.skbuff import alloc_skb, consume_skb, kfree_skb_reason, packet_bytes, skb_checksum_help
+from netkit_edu.sim.snmp import IP_UPD_PO_STATS, OUT, OUTBCAST, OUTMCAST, SNMP_INC_STATS
 from netkit_edu.uapi import ETH_P_IP, Errno, NetXmit
 
 _CN = NetXmit.CN
@@ -27,11 +29,15 @@ def net_xmit_errno(rc: int) -> int:
 
 def ip_send_skb(net, skb: SkBuff) -> int:
     """Send a packet of a socket; returns 0 or a negative errno."""
-    return net_xmit_errno(ip_local_out(net, skb))
+    err = net_xmit_errno(ip_local_out(net, skb))
+    if err:
+        SNMP_INC_STATS(net, "IpOutDiscards")
+    return err
 
 
 def ip_local_out(net, skb: SkBuff) -> int:
     """Fill in the length and the checksum, pass LOCAL_OUT, and go the way that was decided."""
+    SNMP_INC_STATS(net, "IpOutRequests")
     buf, start = skb.buf, skb.data
     skb.network_header = start
     buf[start + 2 : start + 4] = len(skb).to_bytes(2, "big")
@@ -77,6 +83,11 @@ def ip_finish_output2(skb: SkBuff) -> int:
     dev = skb.dev
     skb.trace.hop("ip_finish_output2", dev)
     rt, at = skb.dst, skb.data
+    if rt.type is RTN_MULTICAST:
+        IP_UPD_PO_STATS(dev.net, OUTMCAST, len(skb))
+    elif rt.type is RTN_BROADCAST:
+        IP_UPD_PO_STATS(dev.net, OUTBCAST, len(skb))
+    IP_UPD_PO_STATS(dev.net, OUT, len(skb))
     nexthop = rt.gateway or int.from_bytes(skb.buf[at + 16 : at + 20], "big")
     return neigh_output(ip_neigh_gw4(dev, nexthop, rt.type), skb)
 
@@ -87,6 +98,7 @@ def ip_fragment(skb: SkBuff) -> int:
     if frag_off & IP_DF and not skb.ignore_df:
         from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, icmp_send
 
+        SNMP_INC_STATS(skb.dev.net, "IpFragFails")
         icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, skb.dev.mtu)
         kfree_skb_reason(skb, "PKT_TOO_BIG", skb.dev)
         return -Errno.EMSGSIZE
@@ -96,12 +108,14 @@ def ip_fragment(skb: SkBuff) -> int:
 def ip_do_fragment(skb: SkBuff) -> int:
     """Send the packet as fragments that fit; stop at the first that cannot be sent."""
     skb.trace.hop("ip_do_fragment", skb.dev)
+    net = skb.dev.net
     skb_checksum_help(skb)
     iph = ip_hdr(skb.buf, skb.data)
     header, payload = skb.bytes[: iph.ihl], skb.bytes[iph.ihl :]
     room = skb.dev.mtu - iph.ihl & ~7
     if room <= 0:
         kfree_skb_reason(skb, "PKT_TOO_SMALL", skb.dev)
+        SNMP_INC_STATS(net, "IpFragFails")
         return -Errno.EINVAL
     for offset in range(0, len(payload), room):
         more = offset + room < len(payload) or iph.frag_off & IP_MF
@@ -110,8 +124,11 @@ def ip_do_fragment(skb: SkBuff) -> int:
         err = ip_finish_output2(frag)
         if err:
             kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "a fragment could not be sent")
+            SNMP_INC_STATS(net, "IpFragFails")
             return err
+        SNMP_INC_STATS(net, "IpFragCreates")
     consume_skb(skb, skb.dev)
+    SNMP_INC_STATS(net, "IpFragOKs")
     return 0
 
 

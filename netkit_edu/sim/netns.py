@@ -15,6 +15,7 @@ from netkit_edu.sim.neighbour import Neighbour
 from netkit_edu.sim.netdevice import NetDevice, loopback_setup
 from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, Fib, FibInfo
 from netkit_edu.sim.rtnetlink import register_netdevice
+from netkit_edu.sim.snmp import snmp_mib
 from netkit_edu.sim.sock import Sock
 
 RECEIVED_MAX = 65536  # datagrams kept for received(); older ones go
@@ -40,6 +41,7 @@ class Netns:
         self.ping_idents: set[int] = set()
         self.received: deque = deque(maxlen=RECEIVED_MAX)
         self.icmp_sk = Sock(self)
+        self.mib = snmp_mib()
         self._ip_id = 0
         self.loopback = loopback_setup()
         register_netdevice(self.loopback, self, "lo")

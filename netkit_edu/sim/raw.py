@@ -13,8 +13,11 @@ from netkit_edu.sim.ip_output import ip_output, net_xmit_errno
 from netkit_edu.sim.netfilter import LOCAL_OUT, nf_hook
 from netkit_edu.sim.route import RTN_BROADCAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import alloc_skb
+from netkit_edu.sim.snmp import SNMP_INC_STATS, icmp_out_count
 from netkit_edu.sim.sock import Sock
-from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, Errno
+from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, IPPROTO_ICMP, Errno
+
+ICMPHDR_LEN = 8  # bytes
 
 
 def raw_sendmsg(sk: Sock, trace, packet: bytes) -> int:
@@ -47,9 +50,13 @@ def raw_send_hdrinc(sk: Sock, trace, packet: bytes, rt) -> int:
         if not any(buf[at + 4 : at + 6]):
             buf[at + 4 : at + 6] = sk.net.next_ip_id().to_bytes(2, "big")
         ip_send_check(buf, at, ihl)
+        if buf[at + 9] == IPPROTO_ICMP and len(packet) >= ihl + ICMPHDR_LEN:
+            icmp_out_count(sk.net, buf[at + ihl])
     trace.packet = skb.bytes
     nf_hook(skb, LOCAL_OUT, sk.net)
     err = net_xmit_errno(ip_output(skb))
+    if err:
+        SNMP_INC_STATS(sk.net, "IpOutDiscards")
     return 0 if err == -Errno.ENOBUFS and not sk.recverr else err
 
 

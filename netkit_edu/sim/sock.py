@@ -6,10 +6,12 @@ Mirrors ``struct sock`` (include/net/sock.h, Linux 6.12). `sock_sendmsg` is the 
 from __future__ import annotations
 
 from netkit_edu.backend import Received
-from netkit_edu.errors import PacketError
+from netkit_edu.errors import KernelError, PacketError
 from netkit_edu.journey import FateKind, HopKind
 from netkit_edu.sim.inet import IP_DF, IPDEFTTL, IPHDR_LEN, Iphdr, ip_hdr, ntoa
+from netkit_edu.sim.route import ip_route_output_flow
 from netkit_edu.sim.skbuff import alloc_skb, packet_bytes
+from netkit_edu.sim.snmp import SNMP_INC_STATS
 
 
 class Sock:
@@ -43,6 +45,16 @@ def parse_datagram(packet: bytes, protocol: int, name: str, header: int) -> Iphd
     if iph.protocol != protocol:
         raise PacketError(f"a {name} socket cannot send IP protocol {iph.protocol}: send it with via='raw'")
     return iph
+
+
+def ip_route_output_sock(sk: Sock, trace, iph: Iphdr):
+    """Return the route of a datagram of a UDP or ping socket, and count one that has none; KernelError as its stack."""
+    try:
+        return ip_route_output_flow(trace, sk.net, iph.daddr, iph.saddr, oif=sk.bound_dev_if)
+    except KernelError as refused:
+        if refused.name == "ENETUNREACH":
+            SNMP_INC_STATS(sk.net, "IpOutNoRoutes")
+        raise
 
 
 def ip_make_skb(sk: Sock, trace, rt, packet: bytes, iph: Iphdr):

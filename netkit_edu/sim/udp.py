@@ -11,9 +11,10 @@ from netkit_edu.sim.gso import SKB_GSO_UDP_L4, UDP_MAX_SEGMENTS, skb_gso_segment
 from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, icmp_send
 from netkit_edu.sim.inet import Iphdr, ip_compute_csum, pseudo_header
 from netkit_edu.sim.ip_output import ip_send_skb
-from netkit_edu.sim.route import RTN_BROADCAST, ip_route_output_flow
+from netkit_edu.sim.route import RTN_BROADCAST
 from netkit_edu.sim.skbuff import CHECKSUM_PARTIAL, kfree_skb_reason
-from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, parse_datagram
+from netkit_edu.sim.snmp import SNMP_INC_STATS
+from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, ip_route_output_sock, parse_datagram
 from netkit_edu.uapi import IPPROTO_UDP, Errno
 
 UDPHDR_LEN = 8  # bytes
@@ -32,10 +33,13 @@ def udp_sendmsg(sk: Sock, trace, packet: bytes) -> int:
         raise KernelError("EADDRNOTAVAIL", hint="a UDP socket can only be bound to an address of its own namespace")
     if len(packet) > MAX_PACKET:
         raise KernelError("EMSGSIZE")
-    rt = ip_route_output_flow(trace, net, iph.daddr, iph.saddr, oif=sk.bound_dev_if)
+    rt = ip_route_output_sock(sk, trace, iph)
     if rt.type is RTN_BROADCAST:
         raise KernelError("EACCES", hint="only a socket with SO_BROADCAST may send to a broadcast address")
-    return udp_send_skb(sk, ip_make_skb(sk, trace, rt, packet, iph), iph.ihl)
+    err = udp_send_skb(sk, ip_make_skb(sk, trace, rt, packet, iph), iph.ihl)
+    if err == -Errno.ENOBUFS:
+        SNMP_INC_STATS(net, "UdpSndbufErrors")
+    return err
 
 
 def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
@@ -57,7 +61,12 @@ def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
         buf[start + 6 : start + 8] = b"\0\0"
         buf[start + 6 : start + 8] = (ip_compute_csum(buf[start:], pseudo) or 0xFFFF).to_bytes(2, "big")
     err = ip_send_skb(sk.net, skb)
-    return 0 if err == -Errno.ENOBUFS and not sk.recverr else err
+    if not err:
+        SNMP_INC_STATS(sk.net, "UdpOutDatagrams")
+    elif err == -Errno.ENOBUFS and not sk.recverr:
+        SNMP_INC_STATS(sk.net, "UdpSndbufErrors")
+        err = 0
+    return err
 
 
 def udp_set_gso(sk: Sock, skb, length: int) -> None:
@@ -73,21 +82,25 @@ def udp_rcv(skb, iph: Iphdr) -> None:
     """A datagram for this host: find its socket, or tell the sender that the port is closed."""
     dev = skb.dev
     skb.trace.hop("udp_rcv", dev)
+    net = dev.net
     buf, start = skb.buf, skb.data
     have = len(buf) - start
     if have < UDPHDR_LEN:
+        SNMP_INC_STATS(net, "UdpInErrors")
         return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "shorter than a UDP header")
     ulen = buf[start + 4] << 8 | buf[start + 5]
     if ulen < UDPHDR_LEN or ulen > have:
+        SNMP_INC_STATS(net, "UdpInErrors")
         return kfree_skb_reason(skb, "PKT_TOO_SMALL", dev)
     if ulen < have:
         del buf[start + ulen :]
     dport = buf[start + 2] << 8 | buf[start + 3]
-    net = dev.net
     if dport in net.udp_ports or net.udp_sink:
         return udp_queue_rcv_skb(skb, iph, dport)
     if not udp_checksum_ok(skb, iph):
+        _count_csum_error(net)
         return kfree_skb_reason(skb, "UDP_CSUM", dev)
+    SNMP_INC_STATS(net, "UdpNoPorts")
     icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH)
     kfree_skb_reason(skb, "NO_SOCKET", dev)
 
@@ -103,14 +116,24 @@ def udp_queue_rcv_skb(skb, iph: Iphdr, dport: int) -> None:
 
 
 def udp_queue_rcv_one_skb(skb, iph: Iphdr, dport: int) -> None:
-    """The socket takes the datagram; a wrong checksum is found when it is read, and the datagram thrown away then."""
+    """The socket takes the datagram, and somebody reads it at once.
+
+    What `udp_recvmsg` does comes here, then: it counts, and finds a wrong checksum and throws the datagram away.
+    """
     if not udp_checksum_ok(skb, iph):
         skb.trace.hop("udp_queue_rcv_one_skb", skb.dev)
+        _count_csum_error(skb.dev.net)
         return kfree_skb_reason(skb, "UDP_CSUM", skb.dev)
     start = skb.data
     sport = skb.buf[start] << 8 | skb.buf[start + 1]
     payload = bytes(skb.buf[start + UDPHDR_LEN :])
+    SNMP_INC_STATS(skb.dev.net, "UdpInDatagrams")
     deliver(skb, "udp_queue_rcv_one_skb", f"udp port {dport}", iph, sport=sport, dport=dport, payload=payload)
+
+
+def _count_csum_error(net) -> None:
+    SNMP_INC_STATS(net, "UdpInCsumErrors")
+    SNMP_INC_STATS(net, "UdpInErrors")
 
 
 def udp_checksum_ok(skb, iph: Iphdr) -> bool:

@@ -10,6 +10,7 @@ from netkit_edu.backend import SendRequest
 from netkit_edu.journey import HopKind
 from netkit_edu.sim import ip_input
 from netkit_edu.sim.inet import ip_send_check
+from netkit_edu.sim.kernel import SENDMSG
 from tests.sim.test_ip import reply_kinds
 from tests.sim.topologies import BEYOND, HOST_IP, POD_IP, at_rest, echo, machine, udp
 
@@ -253,3 +254,33 @@ def test_a_marked_datagram_is_still_marked_when_it_is_whole_again():
     finally:
         ip_input.INET_PROTOS[17] = real
     assert seen == [(5, 3)]
+
+
+def fragment(offset: int, length: int, *, more: bool = True) -> bytes:
+    """A piece of one datagram, ``offset`` and ``length`` in bytes."""
+    packet = udp(HOST_IP, b"x" * (length - 8), src=POD_IP, frag_off=(0x2000 if more else 0) | offset // 8)
+    return packet[:4] + b"\x00\x09" + packet[6:]
+
+
+def gained(m, *packets: bytes) -> dict[str, int]:
+    """What the host's IP layer counts of reassembly, for pieces that arrive one behind the other."""
+    before = m.sim.snmp(m.host)
+    requests = [SendRequest(packet, "raw") for packet in packets]
+    kernel, pod = m.sim._kernel, m.sim._net(m.pod)
+    traces = [kernel._sendmsg(SENDMSG["raw"], pod, request, kernel.cpus[0]) for request in requests]
+    kernel.settle()
+    assert all(trace.fate is not None for trace in traces)
+    after = m.sim.snmp(m.host)
+    return {n: after[n] - before[n] for n in after if "Reasm" in n and after[n] != before[n]}
+
+
+def test_pieces_that_never_become_whole_count_as_timed_out():
+    m = machine("netkit")
+    assert gained(m, fragment(0, 64)) == {"IpReasmReqds": 1, "IpReasmFails": 1, "IpReasmTimeout": 1}
+
+
+def test_a_piece_that_overlaps_another_ends_the_whole_datagram():
+    m = machine("netkit")
+    assert gained(m, fragment(0, 64), fragment(32, 64)) == {
+        "IpReasmReqds": 2, "IpReasmFails": 1, "IpExtReasmOverlaps": 1,
+    }  # fmt: skip
