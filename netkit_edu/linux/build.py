@@ -10,7 +10,7 @@ from pathlib import Path
 
 from netkit_edu.errors import BackendUnavailable
 from netkit_edu.program.cache import cache_folder, write_whole
-from netkit_edu.program.toolchain import all_compilers
+from netkit_edu.program.toolchain import Compiler, all_compilers
 
 FLAGS = ("-O2", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pic", "-fno-pie",
          "-mno-sse", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror")  # fmt: skip
@@ -35,15 +35,17 @@ def build_door() -> Path:
     for compiler in all_compilers():
         with tempfile.TemporaryDirectory(prefix="netkit-edu-") as work:
             made = Path(work) / "door"
-            words = [compiler.path, *_COMMANDS[compiler.kind], *_TARGETS[compiler.kind], *FLAGS]
-            done = subprocess.run(
-                [*words, "-o", str(made), str(SOURCE)], capture_output=True, text=True, stdin=subprocess.DEVNULL
-            )
-            if done.returncode == 0:
+            if not (said := compile_door(compiler, made)):
                 folder.mkdir(parents=True, exist_ok=True)
                 write_whole(path, made.read_bytes(), mode=0o755)
                 return path
-            said = (done.stderr.strip().splitlines() or ["it failed"])[-1]
     raise BackendUnavailable(
         f"the door to a Linux kernel could not be built ({said}): apt-get install clang, or pip install ziglang"
     )
+
+
+def compile_door(compiler: Compiler, to: Path) -> str:
+    """Build the door with one compiler; return "" or the last line that it complained with."""
+    words = [compiler.path, *_COMMANDS[compiler.kind], *_TARGETS[compiler.kind], *FLAGS, "-o", str(to), str(SOURCE)]
+    done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed"])[-1]

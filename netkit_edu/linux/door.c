@@ -68,8 +68,7 @@ static void watchdog(u32 ms)
 {
 	struct { s64 every_s, every_us, s, us; } timer = { ms ? 1 : 0, 0, ms / 1000, ms % 1000 * 1000 };
 
-	if (ms)
-		expired = 0;
+	expired = 0;
 	sys(SYS_setitimer, 0, (u64)&timer, 0, 0, 0, 0);
 }
 
@@ -130,6 +129,8 @@ static u32 run(const u8 *start, u32 at, u32 end, u32 depth)
 
 		if (end - at < size)
 			return stopped_at = at, BAD_OPERATION;
+		if (expired && !status)
+			stopped_at = at, status = TIMEOUT;
 		if (op->code == WRITE)
 			size += op->len <= FRAME_MAX ? (op->len + 7) & ~7u : FRAME_MAX;
 		else if (op->code == CALL)
@@ -141,7 +142,10 @@ static u32 run(const u8 *start, u32 at, u32 end, u32 depth)
 		if (end - at < size || op->code < HELLO || op->code > FINALLY)
 			return stopped_at = at, BAD_OPERATION;
 		if (op->code == FINALLY) {
-			u32 last = run(start, at + size, end, depth);
+			u32 last;
+
+			watchdog(0);
+			last = run(start, at + size, end, depth);
 
 			return status ? status : last;
 		}
@@ -153,7 +157,7 @@ static u32 run(const u8 *start, u32 at, u32 end, u32 depth)
 			now = do_call((const struct call *)op);
 		else if (op->code == LOOP)
 			for (u32 n = 0; !now && n < op->off; n++)
-				now = depth < DEPTH ? run(start, at + sizeof *op, at + size, depth + 1) : BAD_OPERATION;
+				now = expired ? TIMEOUT : depth < DEPTH ? run(start, at + sizeof *op, at + size, depth + 1) : BAD_OPERATION;
 		else if (op->code == HELLO)
 			hello.pid = (u32)sys(SYS_getpid, 0, 0, 0, 0, 0, 0), now = give(&hello, sizeof hello);
 		else if (op->code == ADD ? !cell(op->off) : op->code == TAKE ? !cell(op->flags) : !inside(op->off, op->len))
@@ -246,7 +250,6 @@ static int serve(void)
 	watchdog(head.timeout_ms);
 	status = run(body, 0, head.length, 0);
 	watchdog(0);
-	expired = 0;
 	return respond(head.id, status);
 }
 
