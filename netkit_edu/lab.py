@@ -63,7 +63,7 @@ class Lab:
     def _build(self) -> None:
         self.host = self.node("host")
         self.outside = self.nodes["outside"] = Outside(self, "outside")
-        self.kernel_calls.sysctl(self.host.ns, "net.ipv4.ip_forward", 1)
+        self.host.sysctl("net.ipv4.ip_forward", 1)
         cable = self._cable()
         self.nic, far = cable.primary, cable.peer
         self.nic.addr(f"{NIC_IP}/24").up()

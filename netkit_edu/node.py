@@ -110,6 +110,19 @@ class Node:
             raise UsageError(f"{self.name} has no address yet: {self.name}.addr(device, '10.0.9.2/24')")
         return self.addresses[0].partition("/")[0]
 
+    def sysctl(self, key: str, value: int) -> None:
+        """Set one of its kernel's settings, for example `node.sysctl("net.ipv4.ip_forward", 1)`.
+
+        What begins with "net.core" is the whole machine's.
+
+        Raises:
+            KernelError: ENOENT if there is none of that name, or not here.
+            UsageError: no name, or a value that is no number.
+        """
+        if not isinstance(key, str):
+            raise UsageError(f"a sysctl goes by a name such as 'net.ipv4.ip_forward', not {key!r}")
+        self.lab.kernel_calls.sysctl(self.ns, key, whole_number(value, "value"))
+
     @property
     def snmp(self) -> Mapping[str, int]:
         """What its stack has counted so far (/proc/net/snmp and netstat), by the names that nstat prints.

@@ -93,7 +93,7 @@ def test_the_source_address_is_told_when_asked_for(web, ask):
 
 
 def test_without_forwarding_there_is_no_answer(lab, web, ask):
-    lab.kernel_calls.sysctl(lab.host.ns, "net.ipv4.ip_forward", 0)
+    lab.host.sysctl("net.ipv4.ip_forward", 0)
     assert ask(web.ip)[0] == FWD_DISABLED
 
 

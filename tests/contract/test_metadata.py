@@ -75,7 +75,7 @@ def test_a_mark_set_by_a_program_survives_the_receivers_stack(lab, con, hst, pro
 
     The priority cannot be followed this way: forwarding sets it from the TOS field (ip_forward).
     """
-    lab.kernel_calls.sysctl(con.ns, "net.ipv4.ip_forward", 1)
+    con.sysctl("net.ipv4.ip_forward", 1)
     beyond = lab.node("beyond")
     second = lab.pair("second", primary_in=con, peer_in=beyond, scrub="none")
     second.primary.up().addr("10.0.9.1/24")

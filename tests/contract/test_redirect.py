@@ -84,7 +84,7 @@ def calls():
 @pytest.fixture
 def net(lab, con, calls, moved):
     """The table's topology, with ``attach(call, target)`` at the peer hook and ``send(dst)`` from con."""
-    lab.kernel_calls.sysctl(lab.host.ns, "net.ipv4.ip_forward", 0)
+    lab.host.sysctl("net.ipv4.ip_forward", 0)
     c2 = lab.pod("c2", device="netkit")
     c2.listen(udp=PORT)
     dummy = lab.dummy("d0").up()
@@ -288,7 +288,7 @@ def test_a_plain_redirect_to_a_card_keeps_the_pairs_mac_addresses(lab, con, outw
 
 
 def test_a_redirect_to_a_neighbour_fills_them_in_and_needs_no_forwarding(lab, con, outward):
-    lab.kernel_calls.sysctl(lab.host.ns, "net.ipv4.ip_forward", 0)
+    lab.host.sysctl("net.ipv4.ip_forward", 0)
     outward("neigh")
     journey = con.send(nk.IP(dst=lab.outside.ip, ttl=9) / nk.UDP(dport=PORT) / PAYLOAD)
     assert journey.fate.delivered and journey.fate.node == "outside"

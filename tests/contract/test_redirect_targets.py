@@ -40,7 +40,7 @@ def calls():
 @pytest.fixture(params=KINDS)
 def target(request, lab, con):
     """A device of the host, what lies behind it, and who is there."""
-    lab.kernel_calls.sysctl(lab.host.ns, "net.ipv4.ip_forward", 0)
+    lab.host.sysctl("net.ipv4.ip_forward", 0)
     if request.param == "dummy":
         return SimpleNamespace(kind="dummy", dev=lab.dummy("d0").up(), far=None, to="10.9.9.9", node=None)
     if request.param == "nic":

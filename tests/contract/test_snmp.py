@@ -215,7 +215,7 @@ def test_no_way_onward(lab, con):
     hidden = lab.node("hidden")
     pair = lab.pair("h1", primary_in=hidden, peer_in=con, peer_name="h1p")
     primary, peer = pair.primary.addr("10.0.8.1/24").up(), pair.peer.addr("10.0.8.2/24").up()
-    lab.kernel_calls.sysctl(hidden.ns, "net.ipv4.ip_forward", 1)
+    hidden.sysctl("net.ipv4.ip_forward", 1)
     con.route("10.7.0.0/16", dev=peer)
     count = Counted(hidden)
     con.send(udp("10.7.0.1", src="10.0.8.2"))

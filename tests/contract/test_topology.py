@@ -70,3 +70,20 @@ def test_a_packet_crosses_two_stacks_on_its_way_out(lab, pod):
 def test_a_frame_leaves_as_it_was_written(lab, pod):
     journey = pod.send(nk.Ether() / nk.IP(dst=lab.outside.ip) / nk.UDP(dport=53) / b"hi")
     assert journey.fate.delivered and journey.fate.node == "outside"
+
+
+def test_a_host_that_does_not_forward_drops_what_is_not_for_it(lab, pod):
+    packet = nk.IP(dst=lab.outside.ip) / nk.UDP(dport=53)
+    lab.host.sysctl("net.ipv4.ip_forward", 0)
+    assert pod.send(packet).fate.kind is FateKind.DROPPED
+    lab.host.sysctl("net.ipv4.ip_forward", 1)
+    assert pod.send(packet).fate.delivered
+
+
+def test_a_setting_that_there_is_not_is_refused(lab):
+    with pytest.raises(nk.KernelError) as refusal:
+        lab.host.sysctl("net.ipv4.no_such_thing", 1)
+    assert refusal.value.name == "ENOENT"
+    for key, value in ((4, 1), ("net.ipv4.ip_forward", "1"), ("net.ipv4.ip_forward", -1)):
+        with pytest.raises(nk.UsageError):
+            lab.host.sysctl(key, value)
