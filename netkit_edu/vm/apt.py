@@ -1,0 +1,125 @@
+"""A kernel from apt, without root: the package is downloaded and what is needed of it unpacked, nothing installed.
+
+Debian's cloud kernel of the 6.12 series comes first; elsewhere the newest unsigned one with netkit: Ubuntu 24.04's 6.8.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+from netkit_edu.errors import BackendUnavailable
+from netkit_edu.vm import cache, kernel
+
+LEAST = (6, 7)
+_DEBIAN = re.compile(r"linux-image-(?P<release>\d[\w.+~-]*-cloud-amd64)-unsigned")
+_UBUNTU = re.compile(r"linux-image-unsigned-(?P<release>\d[\w.+~-]*-generic)")
+_PATTERNS = ("linux-image-6", "linux-image-unsigned-6")
+TIMEOUT = 600.0  # seconds
+
+
+def choose(names: list[str]) -> tuple[str, ...]:
+    """Return the packages to download, the kernel first, for the best kernel among these package names; () for none.
+
+    A 6.12 cloud kernel of Debian before any other, then the newest.
+    """
+    found = []
+    for name in names:
+        match = _DEBIAN.fullmatch(name) or _UBUNTU.fullmatch(name)
+        if match is None:
+            continue
+        release = match["release"]
+        version = tuple(map(int, re.findall(r"\d+", release)[:4]))
+        if version[:2] < LEAST:
+            continue
+        if match.re is _DEBIAN:
+            found.append(((2 if version[:2] == (6, 12) else 0, version), (name,)))
+        elif f"linux-modules-{release}" in names:
+            found.append(((1, version), (name, f"linux-modules-{release}")))
+    return max(found, default=((), ()))[1]
+
+
+def offered(options: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the packages that `choose` takes of those apt knows; () where there is no apt."""
+    if shutil.which("apt-cache") is None:
+        return ()
+    names: list[str] = []
+    for prefix in (*_PATTERNS, "linux-modules-6"):
+        done = subprocess.run(["apt-cache", *options, "pkgnames", prefix], capture_output=True, text=True, check=False)
+        names += done.stdout.split()
+    return choose(names)
+
+
+def fetch(place: Path, progress: Callable[[str, str], None]) -> kernel.Kernel:
+    """Download a kernel with netkit and keep its image and modules in ``place/kernels``.
+
+    Where apt knows none, its lists are read anew into a folder of this build: that takes no root either.
+
+    Raises:
+        BackendUnavailable: there is no apt, or it has no such kernel, or cannot download it.
+    """
+    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
+        raise BackendUnavailable(
+            "no kernel with netkit here, and no apt to download one: set NETKIT_EDU_KERNEL to a vmlinuz of 6.7 or later"
+        )
+    with cache.work_folder(place) as work:
+        options: tuple[str, ...] = ()
+        if not (packages := offered()):
+            progress("package lists", "apt knows no kernel with netkit yet: reading its lists anew")
+            options = _own_lists(work)
+            _apt(("apt-get", *options, "-qq", "update"), work, "read its package lists")
+            packages = offered(options)
+        if not packages:
+            raise BackendUnavailable(
+                "apt has no kernel with netkit: set NETKIT_EDU_KERNEL to a vmlinuz of 6.7 or later"
+            )
+        progress("download", " ".join(packages))
+        _apt(("apt-get", *options, "-qq", "download", *packages), work, f"download {packages[0]}")
+        ready = work / "kernel"
+        ready.mkdir()
+        for package in sorted(work.glob("*.deb")):
+            _unpack(package, ready)
+        release = kernel.release_of(ready / "vmlinuz") if (ready / "vmlinuz").is_file() else ""
+        if not release:
+            raise BackendUnavailable(f"{packages[0]} holds no kernel that QEMU can boot")
+        target = place / "kernels" / release
+        target.parent.mkdir(exist_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        ready.rename(target)
+    return kernel.Kernel(target / "vmlinuz", release, kernel.find_modules(target), "downloaded by apt")
+
+
+def _own_lists(work: Path) -> tuple[str, ...]:
+    folders = {"Dir::State::lists": work / "lists", "Dir::Cache": work / "apt-cache"}
+    for path in folders.values():
+        (path / "partial").mkdir(parents=True)
+        (path / "archives/partial").mkdir(parents=True)
+    return tuple(word for name, path in folders.items() for word in ("-o", f"{name}={path}"))
+
+
+def _apt(words: tuple[str, ...], work: Path, what: str) -> None:
+    options = ("-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1")
+    try:
+        done = subprocess.run(
+            [words[0], *options, *words[1:]], cwd=work, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise BackendUnavailable(f"apt-get could not {what} within {TIMEOUT / 60:.0f} minutes") from None
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
+        raise BackendUnavailable(f"apt-get could not {what}: {said}")
+
+
+def _unpack(package: Path, ready: Path) -> None:
+    """Take the image and the modules out of a package, by way of a pipe: the rest is never written."""
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as tool:
+        with tarfile.open(fileobj=tool.stdout, mode="r|") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name).name
+                wanted = "vmlinuz" if name.startswith("vmlinuz-") else name
+                if member.isfile() and (wanted == "vmlinuz" or name.split(".")[0] in kernel.MODULES and ".ko" in name):
+                    (ready / wanted).write_bytes(tar.extractfile(member).read())

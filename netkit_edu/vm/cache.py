@@ -1,0 +1,178 @@
+"""Snapshots by the hash of everything that made them, in the user's cache folder; the oldest go when it is full.
+
+A file gets its name only when it is whole: until then it has none at all where the file system can do that (O_TMPFILE),
+so that a killed build leaves nothing. Who builds holds a lock that the kernel releases with its process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from netkit_edu.errors import BackendUnavailable
+from netkit_edu.program.cache import cache_folder
+
+MOST = 1 << 30  # bytes of snapshots; NETKIT_EDU_VM_CACHE_MB says otherwise
+_UNFINISHED = ".new-"
+
+
+class Entry(NamedTuple):
+    """A snapshot that is there: its key, its file, and what is told about it (kernel release, sizes, …)."""
+
+    key: str
+    path: Path
+    facts: dict
+
+
+def folder() -> Path:
+    """Return the folder of everything that belongs to virtual machines; it may not exist yet.
+
+    ``NETKIT_EDU_VM_CACHE``, or ``vm`` in the package's cache folder.
+
+    Raises:
+        BackendUnavailable: this user has neither.
+    """
+    if chosen := os.environ.get("NETKIT_EDU_VM_CACHE"):
+        return Path(chosen)
+    if (base := cache_folder()) is None:
+        raise BackendUnavailable("a virtual machine needs a folder for its snapshot: set NETKIT_EDU_CACHE to one")
+    return base / "vm"
+
+
+def most_bytes() -> int:
+    """Return how much snapshots may take, in bytes."""
+    megabytes = os.environ.get("NETKIT_EDU_VM_CACHE_MB", "")
+    return int(megabytes) << 20 if megabytes.isdigit() else MOST
+
+
+def lookup(key: str) -> Entry | None:
+    """Return the snapshot kept under ``key``, and note that it was used; None if there is none."""
+    path = folder() / f"{key}.snapshot"
+    try:
+        facts = json.loads(path.with_suffix(".json").read_bytes())
+        os.utime(path)
+    except (OSError, ValueError):
+        return None
+    return Entry(key, path, facts)
+
+
+def entries() -> list[Entry]:
+    """Return every snapshot, the one used longest ago first."""
+    found = []
+    for path in folder().glob("*.snapshot"):
+        with contextlib.suppress(OSError, ValueError):
+            facts = json.loads(path.with_suffix(".json").read_bytes())
+            found.append((path.stat().st_mtime_ns, Entry(path.stem, path, facts)))
+    return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+
+
+def forget(key: str) -> None:
+    """Remove a snapshot; whoever has it open keeps it until then."""
+    for suffix in (".snapshot", ".json"):
+        (folder() / f"{key}{suffix}").unlink(missing_ok=True)
+
+
+def evict(keep: str) -> list[str]:
+    """Remove the snapshots used longest ago until the rest fits, never the one named; return the keys that went."""
+    left = entries()
+    total, gone = sum(entry.path.stat().st_size for entry in left), []
+    for entry in left:
+        if total <= most_bytes():
+            break
+        if entry.key != keep:
+            total -= entry.path.stat().st_size
+            forget(entry.key)
+            gone.append(entry.key)
+    return gone
+
+
+def clean() -> int:
+    """Remove all of it, kernels included; return the bytes that this freed."""
+    place = folder()
+    freed = sum(path.lstat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    shutil.rmtree(place, ignore_errors=True)
+    return freed
+
+
+@contextlib.contextmanager
+def locked(waiting: Callable[[], None]) -> Iterator[Path]:
+    """Be the only process that builds; gives the folder, freed of what a killed build has left.
+
+    Args:
+        waiting: called once if another process holds the lock.
+
+    Raises:
+        BackendUnavailable: the folder cannot be made or written to.
+    """
+    place = folder()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise BackendUnavailable(f"{place} cannot be used ({error.strerror}): set NETKIT_EDU_CACHE") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        sweep(place)
+        yield place
+    finally:
+        os.close(handle)
+
+
+def sweep(place: Path) -> None:
+    """Remove what a killed build has left; only the holder of the lock may."""
+    for path in place.glob(f"{_UNFINISHED}*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def work_folder(place: Path) -> Iterator[Path]:
+    """Give an empty folder for files of a build, and remove it afterwards; `sweep` does if this process cannot."""
+    path = place / f"{_UNFINISHED}{os.getpid()}"
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+class NewFile:
+    """A file that has no name until `keep`: ``fd`` is its descriptor, open for reading and writing."""
+
+    def __init__(self, place: Path):
+        self._path: Path | None = None
+        try:
+            self.fd = os.open(place, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except (AttributeError, OSError):
+            self._path = place / f"{_UNFINISHED}file-{os.getpid()}"
+            self.fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def keep(self, path: Path) -> None:
+        """Give the file its name, in place of what has it."""
+        if self._path is None:
+            path.unlink(missing_ok=True)
+            # The descriptor as a folder means nothing beside an absolute path; without one Python would call link(2).
+            os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd, follow_symlinks=True)
+        else:
+            os.replace(self._path, path)
+        self.close()
+
+    def close(self) -> None:
+        """Give up the descriptor, and the file if it was not kept."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)

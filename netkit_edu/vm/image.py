@@ -1,0 +1,178 @@
+"""From a kernel and the door to a snapshot: found in the cache, or booted once and kept there.
+
+The key of a snapshot holds all that made it: QEMU, its command line, the kernel, the modules, the door, and the text of
+what prepares the guest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from netkit_edu.errors import BackendUnavailable, DoorError, VMError
+from netkit_edu.linux.build import build_door
+from netkit_edu.linux.door import Door
+from netkit_edu.program.cache import write_whole
+from netkit_edu.vm import apt, cache, cpio, identity, kernel, launcher, prepare, qemu
+from netkit_edu.vm.guest import Guest
+
+BOOT_TIMEOUT = 90.0  # seconds; 8 on an idle machine, and some machines are not idle
+SAVE_TIMEOUT = 60.0  # seconds
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that makes a snapshot; ``key`` is its name."""
+
+    program: str
+    version: str
+    cpus: int
+    kernel: kernel.Kernel
+    door: Path
+
+    @property
+    def key(self) -> str:
+        """The hash of everything in it."""
+        parts = [self.version, *qemu.machine_words(self.cpus), *qemu.connections(0, 0), *qemu.boot_words("", 0)]
+        files = [self.kernel.path, *self.kernel.modules.values(), self.door, *prepare.sources(), Path(__file__)]
+        parts += [*self.kernel.modules, self.kernel.release, *map(identity.sha256, files)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def ignore(step: str, detail: str) -> None:
+    """Tell nobody."""
+
+
+def find_kernel(place: Path) -> kernel.Kernel | None:
+    """Return the kernel to boot, if one is there without a download."""
+    return kernel.named() or kernel.own() or kernel.fetched(place)
+
+
+def snapshot(cpus: int = 1, progress: Progress = ignore) -> cache.Entry:
+    """Return the snapshot of a machine with ``cpus`` processors; the first time it is made, which takes seconds.
+
+    Args:
+        cpus: 1 to `qemu.MOST_CPUS`.
+        progress: told each step and its size or time.
+
+    Raises:
+        BackendUnavailable: QEMU, a kernel or a compiler is missing, or there is no folder to write to.
+        VMError: the machine does not boot.
+    """
+    program = qemu.find()
+    place = cache.folder()
+    if (found := find_kernel(place)) is not None:
+        recipe = Recipe(program, identity.version(program), cpus, found, build_door())
+        if entry := cache.lookup(recipe.key):
+            return entry
+    with cache.locked(lambda: progress("wait", "another process is building")) as place:
+        if (found := find_kernel(place)) is None:
+            found = apt.fetch(place, progress)
+        recipe = Recipe(program, identity.version(program), cpus, found, build_door())
+        return cache.lookup(recipe.key) or _build(place, recipe, progress)
+
+
+def initramfs(recipe: Recipe) -> bytes:
+    """Return the archive that the kernel unpacks into its root: the door as ``/init``, and the modules."""
+    members = [cpio.folder(name) for name in prepare.FOLDERS]
+    members += [cpio.character("dev/console", 5, 1), cpio.file("init", recipe.door.read_bytes(), 0o755)]
+    for name, path in recipe.kernel.modules.items():
+        members.append(cpio.file(f"modules/{name}", kernel.unpacked(path)))
+    return cpio.archive(members)
+
+
+def _build(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:
+    start = time.monotonic()
+    progress("qemu", recipe.version)
+    progress(
+        "kernel", f"Linux {recipe.kernel.release}, {_size(recipe.kernel.path.stat().st_size)}, {recipe.kernel.source}"
+    )
+    data = initramfs(recipe)
+    inside = ", ".join(["the door", *recipe.kernel.modules])
+    progress("initramfs", f"{_size(len(data))}: {inside}")
+    guest, door = _boot(recipe, data, progress)
+    try:
+        prepare.prepare(door, list(recipe.kernel.modules), progress)
+        progress("settle", "")
+        prepare.settle(door)
+        guest.halt()
+        file = cache.NewFile(place)
+        try:
+            _save(guest, file.fd)
+            size = os.fstat(file.fd).st_size
+            seconds = time.monotonic() - start
+            facts = {
+                "kernel": recipe.kernel.release,
+                "sha256": identity.sha256(recipe.kernel.path),
+                "qemu": recipe.version,
+                "cpus": recipe.cpus,
+                "bytes": size,
+                "seconds": round(seconds, 1),
+            }
+            progress("snapshot", f"{_size(size)}, {seconds:.1f} s in all")
+            return _keep(place, recipe.key, file, facts)
+        finally:
+            file.close()
+    except DoorError as error:
+        raise (error if isinstance(error, VMError) else guest.failure(error)) from None
+    finally:
+        guest.close()
+
+
+def _boot(recipe: Recipe, data: bytes, progress: Progress) -> tuple[Guest, Door]:
+    """Boot the machine until its door answers, and once more if it does not: busy hosts lose a timer now and then."""
+    for attempt in (1, 2):
+        begun = time.monotonic()
+        handle = os.memfd_create("initramfs", os.MFD_CLOEXEC)
+        try:
+            os.write(handle, data)
+            words = qemu.boot_words(str(recipe.kernel.path), handle)
+            guest = Guest(recipe.program, recipe.cpus, words, (handle,), launcher=launcher.path())
+        finally:
+            os.close(handle)
+        try:
+            guest.monitor.greet()
+            door = Door(guest.stream, translate=guest.failure).hello(BOOT_TIMEOUT)
+            progress("boot", f"{time.monotonic() - begun:.1f} s until the door answered")
+            return guest, door
+        except DoorError as error:
+            failure = error if isinstance(error, VMError) else guest.failure(error)
+            guest.close()
+            if attempt == 2:
+                raise failure from None
+            progress("boot", f"once more: {str(failure).splitlines()[0]}")
+    raise AssertionError("unreachable")
+
+
+def _save(guest: Guest, handle: int) -> None:
+    """Write the stopped machine into a file (QEMU: migration to a descriptor)."""
+    monitor = guest.monitor
+    monitor.call("getfd", fds=(handle,), fdname="snapshot")
+    monitor.call("migrate-set-parameters", max_bandwidth=1 << 40)
+    monitor.call("migrate", uri="fd:snapshot")
+    deadline = time.monotonic() + SAVE_TIMEOUT
+    while (status := monitor.call("query-migrate").get("status")) != "completed":
+        if status in ("failed", "cancelled") or time.monotonic() > deadline:
+            raise DoorError(f"QEMU could not write the snapshot ({status}): is the disk full?")
+        time.sleep(0.02)
+
+
+def _keep(place: Path, key: str, file: cache.NewFile, facts: dict) -> cache.Entry:
+    try:
+        write_whole(place / f"{key}.json", json.dumps(facts, indent=1).encode())
+        path = place / f"{key}.snapshot"
+        file.keep(path)
+    except OSError as error:
+        raise BackendUnavailable(f"{place} cannot be written to ({error.strerror}): set NETKIT_EDU_CACHE") from None
+    cache.evict(key)
+    return cache.Entry(key, path, facts)
+
+
+def _size(n: int) -> str:
+    return f"{n / 1e6:.1f} MB"

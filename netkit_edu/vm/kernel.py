@@ -1,0 +1,151 @@
+"""The guest's kernel: one that is named, the machine's own, or the newest that apt can download.
+
+Any Linux with netkit serves (6.7 and later). What is not built into it is loaded from its modules.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import lzma
+import os
+import re
+import shutil
+import struct
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netkit_edu.errors import BackendUnavailable
+
+# In the order in which they can be loaded: a bridge needs the two before it. A kernel may have them built in.
+MODULES = ("veth", "dummy", "llc", "stp", "bridge")
+_BOOT_HEADER = 0x1F1  # Documentation/arch/x86/boot.rst
+_XZ, _ZSTD = ".xz", ".zst"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that QEMU can boot.
+
+    Args:
+        path: its image, a bzImage.
+        release: what ``uname -r`` will say.
+        modules: those of `MODULES` that it has as files.
+        source: where it came from, in words.
+    """
+
+    path: Path
+    release: str
+    modules: dict[str, Path] = field(default_factory=dict)
+    source: str = ""
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The hash of the image."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+
+def release_of(path: Path) -> str:
+    """Return the release that a bzImage names in its header, "" where it is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as image:
+        head = image.read(0x8000)
+    if head[_BOOT_HEADER + 0x11 : _BOOT_HEADER + 0x15] != b"HdrS":
+        return ""
+    start = struct.unpack_from("<H", head, 0x20E)[0] + 0x200
+    return head[start : start + 128].split(b"\0")[0].split(b" ")[0].decode("ascii", "replace")
+
+
+def find_modules(*places: Path) -> dict[str, Path]:
+    """Return the files of `MODULES` below the first of these folders that has any."""
+    for place in places:
+        found = {}
+        for path in place.glob("kernel/**/*.ko*") if (place / "kernel").is_dir() else place.glob("**/*.ko*"):
+            name = path.name.split(".")[0]
+            if name in MODULES:
+                found[name] = path
+        if found:
+            return {name: found[name] for name in MODULES if name in found}
+    return {}
+
+
+def unpacked(path: Path) -> bytes:
+    """Return a module's bytes as the kernel loads them.
+
+    Raises:
+        BackendUnavailable: it is packed with zstd, and nothing here can unpack that.
+    """
+    data = path.read_bytes()
+    if path.suffix == _XZ:
+        return lzma.decompress(data)
+    if path.suffix != _ZSTD:
+        return data
+    try:
+        from compression import zstd  # Python 3.14
+
+        return zstd.decompress(data)
+    except ImportError:
+        pass
+    if (tool := shutil.which("zstd")) is None:
+        raise BackendUnavailable(f"{path.name} is packed with zstd: apt-get install zstd")
+    return subprocess.run([tool, "-dcq"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def named() -> Kernel | None:
+    """Return the kernel that ``NETKIT_EDU_KERNEL`` names, None if it names none.
+
+    Its modules lie below ``NETKIT_EDU_MODULES``, ``lib/modules`` beside its folder, or ``/lib/modules``.
+
+    Raises:
+        BackendUnavailable: it cannot be read, or is no bzImage.
+    """
+    if not (chosen := os.environ.get("NETKIT_EDU_KERNEL")):
+        return None
+    path = Path(chosen)
+    try:
+        release = release_of(path)
+    except OSError as error:
+        raise BackendUnavailable(f"NETKIT_EDU_KERNEL names {path}: {error.strerror}") from None
+    if not release:
+        raise BackendUnavailable(f"NETKIT_EDU_KERNEL names {path}, which is no x86 bzImage (a vmlinuz)")
+    if place := os.environ.get("NETKIT_EDU_MODULES"):
+        modules = find_modules(Path(place))
+        if not modules:
+            raise BackendUnavailable(f"NETKIT_EDU_MODULES names {place}, which has no veth module")
+    else:
+        modules = find_modules(path.parent.parent / "lib/modules" / release, Path("/lib/modules") / release)
+    return Kernel(path, release, modules, "NETKIT_EDU_KERNEL")
+
+
+def own(boot: Path = Path("/boot"), modules: Path = Path("/lib/modules")) -> Kernel | None:
+    """Return a readable kernel with netkit that this machine has in ``/boot``, the running one first."""
+    running = os.uname().release
+    paths = sorted(boot.glob("vmlinuz-*"), key=lambda path: (path.name == f"vmlinuz-{running}", _version(path.name)))
+    for path in reversed(paths):
+        release = path.name.removeprefix("vmlinuz-")
+        try:
+            if b"\nCONFIG_NETKIT=y" not in (boot / f"config-{release}").read_bytes():
+                continue
+            if release_of(path) == release:
+                return Kernel(path, release, find_modules(modules / release), f"this machine's {path}")
+        except OSError:
+            continue
+    return None
+
+
+def fetched(place: Path) -> Kernel | None:
+    """Return the newest kernel among those that were downloaded before into ``place/kernels``."""
+    found = sorted((place / "kernels").glob("*/vmlinuz"), key=lambda path: _version(path.parent.name))
+    for path in reversed(found):
+        release = path.parent.name
+        if release_of(path) == release:
+            return Kernel(path, release, find_modules(path.parent), "downloaded by apt")
+    return None
+
+
+def _version(name: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", name)))

@@ -1,0 +1,103 @@
+"""What the guest is brought to before its snapshot is taken, all of it over the door.
+
+A room that has more to set up (tracing costs seconds) offers ``prepare(door)``; `ROOMS` names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from netkit_edu.errors import KernelError
+from netkit_edu.linux.door import Door
+
+ROOMS = ("netkit_edu.linux.trace",)
+FOLDERS = ("dev", "proc", "sys", "modules", "tmp")
+_MOUNTS = (
+    ("proc", "/proc"),
+    ("sysfs", "/sys"),
+    ("bpf", "/sys/fs/bpf"),
+    ("tracefs", "/sys/kernel/tracing"),
+)
+_SETTLE = 2.0  # seconds of the guest's time
+_SPARE = 24 << 20  # bytes left alone when free memory is emptied
+_PIECE = 16 << 20  # bytes
+_CLOCK_REALTIME = 0
+_PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS_POPULATE = 3, 0x8022
+_AT_FDCWD = -100
+
+
+def prepare(door: Door, modules: list[str], progress: Callable[[str, str], None]) -> None:
+    """Mount what the rooms read, load the modules, and have each room set up what it needs.
+
+    Args:
+        door: the guest's.
+        modules: names of files in ``/modules``, in the order of loading.
+        progress: told what is done.
+
+    Raises:
+        KernelError: the guest's kernel lacks something that cannot be done without.
+    """
+    for kind, place in _MOUNTS:
+        with contextlib.suppress(KernelError if kind == "tracefs" else ()):
+            door.call("mount", kind.encode() + b"\0", place.encode() + b"\0", kind.encode() + b"\0", 0, 0)
+    for name in modules:
+        _load(door, f"/modules/{name}")
+    for room in ROOMS:
+        if importlib.util.find_spec(room) is not None and (own := getattr(importlib.import_module(room), "prepare", 0)):
+            progress("set up", room.rpartition(".")[2])
+            own(door)
+
+
+def settle(door: Door) -> None:
+    """Let what the boot left running come to its end, and empty free memory: pages of zeros need no room on disk."""
+    batch = door.batch()
+    batch.call("nanosleep", _timespec(_SETTLE), 0)
+    batch.run()
+    batch = door.batch()
+    info = batch.room(112)
+    batch.call("sysinfo", info)
+    data = batch.read(info, 112)
+    batch.run()
+    free = int.from_bytes(data.value[40:48], "little") * int.from_bytes(data.value[104:108], "little")
+    taken = []
+    with contextlib.suppress(KernelError):
+        for _ in range(max(0, free - _SPARE) // _PIECE):
+            taken.append(door.call("mmap", 0, _PIECE, _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS_POPULATE, -1, 0))
+    for address in taken:
+        door.call("munmap", address, _PIECE)
+
+
+def set_clock(door: Door) -> None:
+    """Give the guest our time: a restored one believes that it is still the moment of its snapshot."""
+    batch = door.batch()
+    batch.call("clock_settime", _CLOCK_REALTIME, _timespec(time.time()))
+    batch.run()
+
+
+def sources() -> list[Path]:
+    """Return the files whose text decides what `prepare` does: a change of one asks for another snapshot."""
+    found = [Path(__file__)]
+    for room in ROOMS:
+        spec = importlib.util.find_spec(room)
+        if spec is not None and spec.origin:
+            found += sorted(Path(spec.origin).parent.glob(f"{Path(spec.origin).stem}*.py"))
+    return found
+
+
+def _timespec(seconds: float) -> bytes:
+    whole = int(seconds)
+    return whole.to_bytes(8, "little") + int((seconds - whole) * 1e9).to_bytes(8, "little")
+
+
+def _load(door: Door, path: str) -> None:
+    batch = door.batch()
+    handle = batch.call("openat", _AT_FDCWD, path.encode() + b"\0", 0, 0)
+    batch.call("finit_module", handle, b"\0", 0)
+    batch.call("close", handle)
+    batch.call("unlinkat", _AT_FDCWD, path.encode() + b"\0", 0)
+    batch.run()

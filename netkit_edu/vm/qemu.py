@@ -1,0 +1,67 @@
+"""QEMU's command line: the same machine when a snapshot is taken and when it is restored.
+
+TCG with ``-icount shift=0``: an instruction is a nanosecond of the guest's time, so that counts come out the same every
+time. Everything a connection needs is an inherited descriptor: no file, no path, no port.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+from netkit_edu.errors import BackendUnavailable
+
+PROGRAM = "qemu-system-x86_64"
+MEMORY_MB = 256
+CONSOLE_BYTES = 1 << 16
+MOST_CPUS = 8
+
+# reboot=t, panic=-1: a panic ends the machine at once. no_timer_check: busy hosts fail that check under TCG.
+KERNEL_WORDS = (
+    "console=ttyS0 quiet reboot=t panic=-1 oops=panic mitigations=off cryptomgr.notests no_timer_check tsc=reliable"
+)
+
+
+def find() -> str:
+    """Return the path of QEMU.
+
+    Raises:
+        BackendUnavailable: it is not installed.
+    """
+    if (path := shutil.which(PROGRAM)) is None:
+        raise BackendUnavailable(f"no {PROGRAM} here: apt-get install qemu-system-x86")
+    return path
+
+
+def machine_words(cpus: int = 1) -> list[str]:
+    """Return the part of the command line that a snapshot and its restored machine have in common."""
+    return [
+        *("-accel", "tcg,thread=single,tb-size=32"),
+        *("-icount", "shift=0"),
+        *("-cpu", "max"),
+        *("-machine", "pc,smm=off,vmport=off,hpet=off"),
+        *("-m", str(MEMORY_MB)),
+        *("-smp", str(cpus)),
+        *("-nodefaults", "-no-user-config", "-display", "none"),
+        *("-action", "reboot=shutdown,shutdown=pause"),  # a guest that ends can still be asked for its last words
+        *("-chardev", f"ringbuf,id=console,size={CONSOLE_BYTES}", "-serial", "chardev:console"),
+        *("-device", "virtio-serial-pci,id=ports,max_ports=2"),
+    ]
+
+
+def connections(rpc: int, monitor: int) -> list[str]:
+    """Return the words that connect the door's port and the monitor with two inherited stream sockets."""
+    return [
+        *("-chardev", f"socket,id=rpc,fd={rpc}"),
+        *("-device", "virtserialport,bus=ports.0,nr=1,chardev=rpc,name=netkit-edu"),
+        *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
+    ]
+
+
+def boot_words(kernel: str, initramfs: int) -> list[str]:
+    """Return the words that boot a kernel with the initramfs behind a descriptor."""
+    return ["-kernel", kernel, "-initrd", f"/dev/fd/{initramfs}", "-append", KERNEL_WORDS]
+
+
+def restore_words(snapshot: int) -> list[str]:
+    """Return the words that restore the snapshot behind a descriptor and leave the machine stopped."""
+    return ["-S", "-incoming", f"fd:{snapshot}"]
