@@ -15,7 +15,7 @@ _ROOMS = {
     ),
     "netkit_edu.errors": (
         "NetkitEduError", "KernelError", "CompileError", "ObjectError", "PacketError", "ProgramFault", "DriverFault",
-        "UsageError", "BackendUnavailable",
+        "UsageError", "BackendUnavailable", "DoorError", "VMError",
     ),
     "netkit_edu.doctor": ("this_machine",),
     "netkit_edu.journey": ("Journey", "Hop", "HopKind", "Fate", "FateKind", "Comparison", "compare"),
@@ -30,6 +30,7 @@ _ROOMS = {
     "netkit_edu.lab": ("Lab",),
     "netkit_edu.course": (
         "predict", "check", "hint", "solution", "progress", "refused", "NotRefused", "NotSolved",
+        "on_linux",
     ),
     "netkit_edu.ui.show": ("legend", "show_chain"),
     "netkit_edu.ui.stepper": ("stepper",),

@@ -6,6 +6,7 @@ exercises and claims is ``course.toml``; the exercises of chapter NN are in ``ch
 
 from netkit_edu.course import claims
 from netkit_edu.course.checks import NotSolved, check, hint, solution
+from netkit_edu.course.linux import OnLinux, on_linux
 from netkit_edu.course.predict import Outcome, Prediction, predict
 from netkit_edu.course.present import present, set_presenter
 from netkit_edu.course.progress import progress
@@ -14,11 +15,13 @@ from netkit_edu.course.refused import NotRefused, refused
 __all__ = [
     "NotRefused",
     "NotSolved",
+    "OnLinux",
     "Outcome",
     "Prediction",
     "check",
     "claims",
     "hint",
+    "on_linux",
     "predict",
     "present",
     "progress",

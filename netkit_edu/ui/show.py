@@ -187,6 +187,13 @@ def _boxed(obj) -> str:
     return page.box(obj._repr_html_())
 
 
+def _on_linux(answer) -> str:
+    """What a real kernel answered, under a line that says which, and whether just now."""
+    return page.box(f"<p class='dim'>{page.esc(answer.label)}</p>", "good" if answer.live else "plain") + (
+        "" if answer.value is None else as_html(answer.value)
+    )
+
+
 BOXES: dict[tuple[str, str], Renderer] = {
     ("netkit_edu.programs", "Program"): _program,
     ("netkit_edu.programs", "CompiledObject"): _object,
@@ -198,6 +205,7 @@ BOXES: dict[tuple[str, str], Renderer] = {
     ("netkit_edu.course.checks", "Checked"): _checked,
     ("netkit_edu.course.checks", "Text"): _boxed,
     ("netkit_edu.course.progress", "Progress"): _boxed,
+    ("netkit_edu.course.linux", "OnLinux"): _on_linux,
     ("netkit_edu.errors", "NetkitEduError"): errors.as_html,
 }
 DRAWINGS = (

@@ -1,0 +1,87 @@
+"""``nk.on_linux``: a piece of a lesson on a real kernel, live where that is possible, else as it was recorded."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from netkit_edu.course import recordings
+from netkit_edu.errors import BackendUnavailable, CourseError, UsageError
+from netkit_edu.lab import Lab
+
+CHOICES = ("vm", "host", "recorded")
+
+
+class OnLinux:
+    """What a real kernel answered: ``value``, and where it comes from.
+
+    Attributes:
+        key, value, kernel, backend, date: as in `recordings.Recording`.
+        live: whether it ran just now, here.
+        label: one line that says so.
+    """
+
+    def __init__(self, recording: recordings.Recording, live: bool, why: str = ""):
+        self.key, self.value = recording.key, recording.value
+        self.kernel, self.backend, self.date = recording.kernel, recording.backend, recording.date
+        self.live = live
+        if live:
+            self.label = f"Linux {self.kernel}, just now ({self.backend})"
+        else:
+            self.label = f"recorded on Linux {self.kernel}, {self.date}, by {recording.command}. Not live: {why}"
+
+    def __repr__(self) -> str:
+        return f"{self.value!r}\n[{self.label}]"
+
+
+def on_linux(key: str, fn: Callable[[Lab], Any], *, backend: str | None = None, **lab_options) -> OnLinux:
+    """Run ``fn(lab)`` on a real Linux and return what it returned; where there is none, what was recorded.
+
+    Args:
+        key: the name of the recording, "<chapter>.<words>", for example "09.beside".
+        fn: takes a fresh `Lab`, returns plain data or journeys.
+        backend: "vm", "host", or "recorded"; by default what ``NETKIT_EDU_LINUX`` or ``NETKIT_EDU_BACKEND`` says,
+            else the virtual machine if its image is there or can be made from what this machine has, else the host.
+        lab_options: as for `Lab`.
+
+    Raises:
+        CourseError: it cannot run here, and there is no recording.
+        UsageError: there is no such backend.
+    """
+    wanted = backend or os.environ.get("NETKIT_EDU_LINUX") or ""
+    if wanted and wanted not in CHOICES:
+        raise UsageError(f"backend is one of {', '.join(map(repr, CHOICES))}, not {wanted!r}")
+    if not wanted and os.environ.get("NETKIT_EDU_BACKEND") in ("vm", "host"):
+        wanted = os.environ["NETKIT_EDU_BACKEND"]
+    why = "it was asked for as recorded" if wanted == "recorded" else ""
+    for name in () if why else ((wanted,) if wanted else ("vm", "host")):
+        try:
+            lab = Lab(name, **lab_options)
+        except BackendUnavailable as error:
+            why = why or str(error)
+            continue
+        with lab:
+            return _live(key, lab, fn(lab))
+    if found := recordings.load(key):
+        return OnLinux(found, False, why)
+    raise CourseError(f"{key!r} was never recorded, and cannot run here: {why}")
+
+
+def _live(key: str, lab: Lab, value) -> OnLinux:
+    notebook = os.environ.get("NETKIT_EDU_RECORD_NOTEBOOK", "")
+    made = recordings.Recording(
+        key=key,
+        kernel=lab.kernel,
+        backend=lab.backend,
+        date=datetime.date.today().isoformat(),
+        command=f"python -m netkit_edu record {key[:2]}",
+        code=recordings.code_of(Path(notebook)) if notebook else "",
+        value=value,
+    )
+    if notebook:
+        folder = Path(os.environ["NETKIT_EDU_RECORD_FOLDER"])
+        folder.joinpath(f"{key}.json").write_text(made.to_json(), encoding="utf-8")
+    return OnLinux(made, True)
