@@ -3,6 +3,7 @@
 doctor    what this machine can do, and what brings the rest (the default)
 claims    every claim of the article: its chapter, cell and tests, and which are still open
 progress  the exercises that this learner has solved
+record    run notebooks on real Linux, and keep what it answered for machines that cannot ask it
 """
 
 from __future__ import annotations
@@ -38,18 +39,33 @@ def _progress() -> int:
     return 0
 
 
-COMMANDS = {"doctor": _doctor, "claims": _claims, "progress": _progress}
+def _record(chapters: Sequence[str]) -> int:
+    from netkit_edu.course.record import record
+
+    record(chapters)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Each command has a parser of its own, and in ``run`` what it does."""
+    parser = argparse.ArgumentParser(
+        prog="python -m netkit_edu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.set_defaults(run=lambda _: _doctor())
+    commands = parser.add_subparsers(metavar="command")
+    for name, do in (("doctor", _doctor), ("claims", _claims), ("progress", _progress)):
+        commands.add_parser(name).set_defaults(run=lambda _, do=do: do())
+    recording = commands.add_parser("record")
+    recording.add_argument("chapters", nargs="*", metavar="NN", help="chapters, for example 09; by default all")
+    recording.set_defaults(run=lambda given: _record(given.chapters))
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, or 1 with one clear line on stderr where it cannot be done."""
-    parser = argparse.ArgumentParser(
-        prog="python -m netkit_edu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("command", nargs="?", default="doctor", choices=COMMANDS)
-    chosen = parser.parse_args(arguments).command
+    given = _parser().parse_args(arguments)
     try:
-        status = COMMANDS[chosen]()
+        status = given.run(given)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # whoever read has enough, as head has: nothing is left to say, not even at exit

@@ -43,7 +43,7 @@ def test_an_error_of_ours_is_one_line_on_stderr(monkeypatch, capsys):
     def fail():
         raise UsageError("no such chapter")
 
-    monkeypatch.setitem(cli.COMMANDS, "claims", fail)
+    monkeypatch.setattr(cli, "_claims", fail)
     assert cli.main(["claims"]) == 1
     assert capsys.readouterr().err == "no such chapter\n"
 
