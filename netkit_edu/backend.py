@@ -41,6 +41,8 @@ class LinkInfo:
 
     ``peer`` is the other end's ifindex in the other end's namespace (IFLA_LINK), 0 without one. ``info`` holds the
     kind's own attributes; for netkit: mode, policy, peer_policy, scrub, peer_scrub, primary (IFLA_NETKIT_*).
+    ``min_mtu`` and ``max_mtu`` are in bytes, the latter 0 for no limit; ``tso_max_size`` is that of the largest GSO
+    packet the device takes, in bytes.
     """
 
     ifindex: int
@@ -57,6 +59,18 @@ class LinkInfo:
     info: Mapping[str, int] = field(default_factory=dict)
     addresses: tuple[str, ...] = ()
     stats: LinkStats = LinkStats()
+    min_mtu: int = 0
+    max_mtu: int = 0
+    num_tx_queues: int = 1
+    num_rx_queues: int = 1
+    tso_max_size: int = 0
+
+
+class Ethtool(NamedTuple):
+    """What ethtool says of a device: its driver's name, and the features that are on, by ethtool's names."""
+
+    driver: str
+    features: frozenset[str]
 
 
 class Entry(NamedTuple):
@@ -157,8 +171,8 @@ class Backend(Protocol):
         Args:
             kind: "veth", "netkit", "dummy", "nic".
             peer_ns: the namespace of the other end; the same as ``ns`` if None.
-            attrs: ordinary link attributes of this end: mtu, mac, ifindex; and qdisc, the queueing discipline that
-                is installed on it instead of its driver's, such as "pfifo".
+            attrs: ordinary link attributes of this end: mtu, mac, ifindex, num_tx_queues, num_rx_queues; and qdisc, the
+                queueing discipline that is installed on it instead of its driver's, such as "pfifo" or "fq".
             peer: the same for the other end, plus its ``name``.
             info: attributes of the kind as numbers; for netkit: mode, policy, peer_policy, scrub, peer_scrub.
         """
@@ -179,6 +193,9 @@ class Backend(Protocol):
 
     def links(self, ns: int) -> Sequence[LinkInfo]:
         """Return every device of a namespace in the order of ifindexes."""
+
+    def ethtool(self, ns: int, ifindex: int) -> Ethtool:
+        """Return what ethtool -i and ethtool -k say of a device; ENODEV if this namespace has none of that number."""
 
     def addr_add(self, ns: int, ifindex: int, address: str) -> None:
         """Give a device an IPv4 address with its prefix length, for example "10.0.0.1/24"."""

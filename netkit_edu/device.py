@@ -10,10 +10,10 @@ import enum
 
 from netkit_edu.arguments import choice, device_name, mac_address, whole_number
 from netkit_edu.attachment import Attachment
-from netkit_edu.backend import Chain, LinkInfo, LinkStats
+from netkit_edu.backend import Chain, Ethtool, LinkInfo, LinkStats
 from netkit_edu.capture import Capture
 from netkit_edu.errors import NetkitEduError, UsageError
-from netkit_edu.programs import Program
+from netkit_edu.hooks import ANY, attach_type, tcx_attach_type
 from netkit_edu.uapi import (
     BPF_F_AFTER,
     BPF_F_BEFORE,
@@ -21,56 +21,12 @@ from netkit_edu.uapi import (
     BPF_F_LINK,
     BPF_F_REPLACE,
     IFF_UP,
-    Hook,
     Mode,
     Policy,
     Scrub,
-    Tcx,
 )
 
-
-class _Any:
-    """Stands for no program in particular: ``before=nk.ANY`` is the front, ``after=nk.ANY`` the back."""
-
-    def __repr__(self) -> str:
-        return "nk.ANY"
-
-
-ANY = _Any()
 _U64 = 0xFFFF_FFFF_FFFF_FFFF
-
-
-def attach_type(at, program: Program | None = None) -> int:
-    """Return the attach type of a hook given as "primary", "peer", a `Hook` or a bare number; by default the section's.
-
-    Raises:
-        UsageError: no such hook, or none given and none in the program's section name.
-    """
-    if at is None and program is not None and program.hook is not None:
-        return program.hook.attach_type
-    if at is None:
-        where = f" (section {program.section!r} names none)" if program is not None else ""
-        raise UsageError(f'say at which hook: at="primary" or at="peer"{where}')
-    if isinstance(at, int) and not isinstance(at, bool):
-        return at
-    try:
-        return Hook(at).attach_type
-    except ValueError:
-        raise UsageError(f"at is {' or '.join(repr(str(hook)) for hook in Hook)}, not {at!r}") from None
-
-
-def tcx_attach_type(where, program: Program | None = None) -> int:
-    """Return the attach type of "ingress" or "egress"; by default that of the program's section ("tcx/ingress").
-
-    Raises:
-        UsageError: neither of the two, or none given and none in the program's section name.
-    """
-    if where is None and program is not None:
-        where = {f"tcx/{place}": place for place in Tcx}.get(program.section)
-    try:
-        return Tcx(where).attach_type
-    except ValueError:
-        raise UsageError(f"a tcx program sits at {' or '.join(repr(str(w)) for w in Tcx)}, not {where!r}") from None
 
 
 class Device:
@@ -102,6 +58,11 @@ class Device:
     def kind(self) -> str:
         """Its driver: "veth", "netkit", "dummy", "nic"."""
         return self.info.kind
+
+    @property
+    def ethtool(self) -> Ethtool:
+        """Its ``driver``, and the ``features`` that it promises the stack, by ethtool's names."""
+        return self._calls.ethtool(self.node.ns, self.ifindex)
 
     @property
     def mtu(self) -> int:

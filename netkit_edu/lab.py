@@ -22,7 +22,7 @@ from netkit_edu.uapi import Mode, Policy, Scrub
 
 BACKENDS = ("sim", "vm", "host")
 KINDS = ("veth", "netkit")
-QDISCS = ("noqueue", "pfifo", "pfifo_fast", "fq_codel")
+QDISCS = ("noqueue", "pfifo", "pfifo_fast", "fq_codel", "fq")
 MAX_PODS = 254
 MAX_CPUS = 1024
 MAX_BACKLOG = (1 << 31) - 1  # packets: the sysctl is an int
@@ -160,8 +160,9 @@ class Lab:
             primary_in, peer_in: the nodes that hold the ends; the host by default.
             peer_name: the peer's name; "eth0" in another node, ``name`` with a "p" behind it in the same one.
             kind: "netkit", "veth", or a driver of your own, as in `pod`.
-            attrs, peer_attrs: ordinary link attributes of either end: mtu (bytes), mac, ifindex, and qdisc, a queueing
-                discipline such as "pfifo" that is installed instead of the driver's.
+            attrs, peer_attrs: ordinary link attributes of either end: mtu (bytes), mac, ifindex, num_tx_queues,
+                num_rx_queues, and qdisc, a queueing discipline such as "pfifo" that is installed instead of the
+                driver's.
             options: for netkit: mode, policy, peer_policy, scrub, peer_scrub, as in `pod`.
 
         Raises:
@@ -304,7 +305,10 @@ def _netkit_info(kind: str, options: Mapping) -> dict[str, int]:
 
 def _link_attrs(given: Mapping | None, what: str) -> dict:
     """Return ordinary link attributes; `UsageError` for one that there is not, or that cannot have such a value."""
-    checks = {"mtu": lambda v: whole_number(v, "mtu"), "mac": mac_address, "ifindex": _ifindex, "qdisc": _qdisc}
+    checks = {
+        "mtu": lambda v: whole_number(v, "mtu"), "mac": mac_address, "ifindex": _ifindex, "qdisc": _qdisc,
+        **{key: lambda v, key=key: whole_number(v, key) for key in ("num_tx_queues", "num_rx_queues")},
+    }  # fmt: skip
     if not isinstance(given or {}, Mapping) or (given or {}).keys() - checks.keys():
         raise UsageError(f"{what} is a dict with some of {', '.join(map(repr, checks))}, not {given!r}")
     return {name: checks[name](value) for name, value in (given or {}).items()}

@@ -108,6 +108,14 @@ class Ifla(enum.IntEnum):
     MTU = 4
     NET_NS_PID = 19
     NET_NS_FD = 28
+    NUM_TX_QUEUES = 31
+    NUM_RX_QUEUES = 32
+
+
+class VethInfo(enum.IntEnum):
+    """Attributes of a veth device (``VETH_INFO_*``, veth.h)."""
+
+    PEER = 1
 
 
 class IflaNetkit(enum.IntEnum):

@@ -32,6 +32,7 @@ FLOORS = (
     "loaded",
     "attachment",
     "capture",
+    "hooks",
     "device",
     "sys",
     "node",

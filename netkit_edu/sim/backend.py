@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from netkit_edu.backend import LinkInfo, LinkStats, Received, SendRequest, SoftnetStat
+from netkit_edu.backend import Ethtool, LinkInfo, LinkStats, Received, SendRequest, SoftnetStat
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import Journey
 from netkit_edu.sim import dev as core
@@ -14,19 +14,11 @@ from netkit_edu.sim.driver import driver_dellink, driver_kind, driver_newlink
 from netkit_edu.sim.inet import ntoa
 from netkit_edu.sim.kernel import Kernel
 from netkit_edu.sim.message import rtnl_newlink
-from netkit_edu.sim.netdevice import NetDevice, dummy_setup, nic_connect, nic_setup
+from netkit_edu.sim.netdevice import NetDevice
 from netkit_edu.sim.netns import Netns
-from netkit_edu.sim.rtnetlink import (
-    LinkAttrs,
-    do_setlink,
-    parse_mac,
-    register_netdevice,
-    rtnl_create_link,
-    unregister_netdevice,
-    validate_address,
-)
+from netkit_edu.sim.newlink import DELLINK, NEWLINK
+from netkit_edu.sim.rtnetlink import LinkAttrs, do_setlink, parse_mac, unregister_netdevice
 from netkit_edu.sim.syscall import BpfCalls
-from netkit_edu.sim.veth import veth_dellink, veth_newlink
 from netkit_edu.uapi import (
     IF_OPER_DOWN,
     IF_OPER_LOWERLAYERDOWN,
@@ -37,6 +29,7 @@ from netkit_edu.uapi import (
 )
 
 _NETKIT_INFO = frozenset({"mode", "policy", "peer_policy", "scrub", "peer_scrub", "primary", "peer_info"})
+_LINK_ATTRS = ("name", "mtu", "mac", "ifindex", "qdisc", "num_tx_queues", "num_rx_queues")
 _NETKIT_NEWER = frozenset({"headroom", "tailroom", "pairing"})  # Linux 6.12 ignores attributes it does not know
 
 
@@ -101,19 +94,18 @@ class SimBackend(BpfCalls):
         peer_tb = None
         if peer is not None or peer_ns is not None:
             peer_tb = _link_attrs(net if peer_ns is None else self._net(peer_ns), peer or {})
-        make = {"veth": veth_newlink, "netkit": netkit.netkit_new_link, "dummy": _dummy_newlink, "nic": _nic_newlink}
-        if kind not in make and kind not in self._drivers:
+        if kind not in NEWLINK and kind not in self._drivers:
             raise KernelError("EOPNOTSUPP", "Unknown device type")
         if tb.ifindex in net.devices:
             raise KernelError("EEXIST")
         if kind in self._drivers:
             return driver_newlink(self._drivers[kind], self._kernel, tb, peer_tb).ifindex
-        return make[kind](self._kernel, tb, peer_tb, _info(kind, info)).ifindex
+        return NEWLINK[kind](self._kernel, tb, peer_tb, _info(kind, info)).ifindex
 
     def driver_add(self, cls: type) -> str:
         """Take a learner's driver in (rtnl_link_register); return the kind under which `link_add` makes its pairs."""
         kind = driver_kind(cls)
-        if kind in ("veth", "netkit", "dummy", "nic"):
+        if kind in NEWLINK:
             raise UsageError(f"there is a driver {kind!r} already: call the class something else")
         self._drivers[kind] = cls
         return kind
@@ -159,11 +151,21 @@ class SimBackend(BpfCalls):
             info=netkit.netkit_fill_info(dev) if dev.kind == "netkit" else {},
             addresses=tuple(f"{ntoa(address)}/{plen}" for address, plen in dev.addresses),
             stats=LinkStats(**dev.stats),
+            min_mtu=dev.min_mtu,
+            max_mtu=dev.max_mtu,
+            num_tx_queues=dev.num_tx_queues,
+            num_rx_queues=dev.num_rx_queues,
+            tso_max_size=dev.tso_max_size,
         )
 
     def links(self, ns: int) -> Sequence[LinkInfo]:
         """Return every device of a namespace in the order of ifindexes."""
         return [self.link_get(ns, ifindex) for ifindex in sorted(self._net(ns).devices)]
+
+    def ethtool(self, ns: int, ifindex: int) -> Ethtool:
+        """Return the driver's name and features."""
+        dev = self._dev(ns, ifindex)
+        return Ethtool(dev.kind, dev.features)
 
     def raw_newlink(self, ns: int, kind: str, *, create: bool, ifindex: int = 0, attrs: Mapping[int, bytes],
                     data: Mapping[int, bytes] | None, capable: bool = True) -> int:  # fmt: skip
@@ -245,9 +247,9 @@ class SimBackend(BpfCalls):
 
 
 def _link_attrs(net: Netns, given: Mapping) -> LinkAttrs:
-    unknown = given.keys() - {"name", "mtu", "mac", "ifindex", "qdisc"}
+    unknown = given.keys() - set(_LINK_ATTRS)
     if unknown:
-        raise UsageError(f"no link attribute {', '.join(sorted(unknown))}; there are name, mtu, mac, ifindex, qdisc")
+        raise UsageError(f"no link attribute {', '.join(sorted(unknown))}; there are {', '.join(_LINK_ATTRS)}")
     mac = given.get("mac")
     return LinkAttrs(
         net=net,
@@ -256,6 +258,8 @@ def _link_attrs(net: Netns, given: Mapping) -> LinkAttrs:
         mac=parse_mac(mac) if mac else None,
         ifindex=given.get("ifindex") or 0,
         qdisc=given.get("qdisc") or "",
+        num_tx_queues=given.get("num_tx_queues"),
+        num_rx_queues=given.get("num_rx_queues"),
     )
 
 
@@ -268,38 +272,10 @@ def _info(kind: str, info: Mapping | None) -> dict[str, int]:
     return {key: value for key, value in given.items() if key in known}
 
 
-def _dummy_newlink(kernel: Kernel, tb: LinkAttrs, peer_tb, data) -> NetDevice:
-    validate_address(tb)
-    dev = dummy_setup(kernel.eth_random_addr())
-    rtnl_create_link(dev, tb)
-    register_netdevice(dev, tb.net, tb.name or "dummy%d", tb.ifindex)
-    return dev
-
-
-def _nic_newlink(kernel: Kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data) -> NetDevice:
-    """One card, or two with a wire between them."""
-    ends = []
-    try:
-        for attrs in (tb, peer_tb):
-            if attrs is not None:
-                validate_address(attrs)
-                dev = nic_setup(kernel.eth_random_addr())
-                rtnl_create_link(dev, attrs)
-                register_netdevice(dev, attrs.net, attrs.name or "eth%d", attrs.ifindex)
-                ends.append(dev)
-    except (KernelError, UsageError):
-        for dev in ends:
-            unregister_netdevice(dev)
-        raise
-    if peer_tb is not None:
-        nic_connect(*ends)
-    return ends[0]
-
-
 def _dellink(dev: NetDevice) -> None:
     if isinstance(dev, DriverDevice):
         return driver_dellink(dev)
-    {"veth": veth_dellink, "netkit": netkit.netkit_del_link}.get(dev.kind, unregister_netdevice)(dev)
+    DELLINK.get(dev.kind, unregister_netdevice)(dev)
 
 
 def _operstate(dev: NetDevice) -> int:

@@ -86,9 +86,22 @@ def sch_direct_xmit(skb: SkBuff, dev) -> int:
     return NetXmit.SUCCESS
 
 
+def fq_enqueue(skb: SkBuff, dev) -> int:
+    """Fair queueing has no way past its queue: in and, with nothing to wait for, out again (net/sched/sch_fq.c)."""
+    skb.trace.hop("fq_enqueue", dev, _QUEUE, dev.qdisc.id)
+    skb.trace.hop("fq_dequeue", dev)
+    skb.trace.hop("sch_direct_xmit", dev)
+    dev_hard_start_xmit(skb, dev)
+    return NetXmit.SUCCESS
+
+
 NOOP = Qdisc("noop", noop_enqueue)
 NOQUEUE = Qdisc("noqueue")
-QDISCS = {"noqueue": NOQUEUE, **{name: Qdisc(name, sch_direct_xmit) for name in ("pfifo", "pfifo_fast", "fq_codel")}}
+QDISCS = {
+    "noqueue": NOQUEUE,
+    **{name: Qdisc(name, sch_direct_xmit) for name in ("pfifo", "pfifo_fast", "fq_codel")},
+    "fq": Qdisc("fq", fq_enqueue),
+}
 
 
 # transmit -----------------------------------------------------------------------------------------------------------

@@ -13,23 +13,29 @@ from collections.abc import Mapping
 from netkit_edu.backend import Chain
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import netkit
+from netkit_edu.sim.newlink import NEWLINK
 from netkit_edu.sim.rtnetlink import LinkAttrs, do_setlink
-from netkit_edu.uapi import BpfCmd, Ifla, IflaNetkit
+from netkit_edu.uapi import BpfCmd, Ifla, IflaNetkit, VethInfo
 
 IFINFOMSG_LEN = 16  # bytes
 NLA_HDRLEN = 4
 
-# attribute -> (bytes it must have at least, the largest value or None); netkit_policy[]
+# attribute -> (its name here, bytes it must have at least, the largest value or None); netkit_policy[], veth_policy[]
 _NETKIT_POLICY = {
-    IflaNetkit.PEER_INFO: (IFINFOMSG_LEN, None),
-    IflaNetkit.PRIMARY: (1, None),
-    IflaNetkit.POLICY: (4, None),
-    IflaNetkit.PEER_POLICY: (4, None),
-    IflaNetkit.MODE: (4, None),
-    IflaNetkit.SCRUB: (4, 1),
-    IflaNetkit.PEER_SCRUB: (4, 1),
+    IflaNetkit.PEER_INFO: ("peer_info", IFINFOMSG_LEN, None),
+    IflaNetkit.PRIMARY: ("primary", 1, None),
+    IflaNetkit.POLICY: ("policy", 4, None),
+    IflaNetkit.PEER_POLICY: ("peer_policy", 4, None),
+    IflaNetkit.MODE: ("mode", 4, None),
+    IflaNetkit.SCRUB: ("scrub", 4, 1),
+    IflaNetkit.PEER_SCRUB: ("peer_scrub", 4, 1),
 }
-_IFLA_POLICY = {Ifla.IFNAME: 0, Ifla.ADDRESS: 0, Ifla.MTU: 4, Ifla.NET_NS_PID: 4, Ifla.NET_NS_FD: 4}
+_VETH_POLICY = {VethInfo.PEER: ("peer_info", IFINFOMSG_LEN, None)}
+_POLICY = {"netkit": _NETKIT_POLICY, "veth": _VETH_POLICY, "dummy": {}}
+_IFLA_POLICY = {
+    Ifla.IFNAME: 0, Ifla.ADDRESS: 0, Ifla.MTU: 4, Ifla.NET_NS_PID: 4, Ifla.NET_NS_FD: 4, Ifla.NUM_TX_QUEUES: 4,
+    Ifla.NUM_RX_QUEUES: 4,
+}  # fmt: skip
 _IFNAME_MAX = 15  # bytes, without the terminating zero
 
 # field names of union bpf_attr by command; of two names for one field either may be used
@@ -50,21 +56,22 @@ BPF_FIELDS = {
 }  # fmt: skip
 
 
-def nla_parse_data(data: Mapping[int, bytes]) -> dict[str, int | bytes]:
-    """Read IFLA_INFO_DATA of a netkit device: numbers by name, "peer_info" as bytes."""
+def nla_parse_data(kind: str, data: Mapping[int, bytes]) -> dict[str, int | bytes]:
+    """Read IFLA_INFO_DATA of a device of that kind: numbers by name, "peer_info" as bytes."""
+    policy = _POLICY[kind]
     read: dict[str, int | bytes] = {}
     for number, value in data.items():
-        if number not in _NETKIT_POLICY:
+        if number not in policy:
             continue
-        least, most = _NETKIT_POLICY[number]
-        if number == IflaNetkit.PRIMARY:
+        name, least, most = policy[number]
+        if name == "primary":
             raise KernelError("EINVAL", "Primary attribute is read-only")
         if len(value) < least:
             raise KernelError("ERANGE", "Attribute failed policy validation")
-        found = value if number == IflaNetkit.PEER_INFO else _u32(value)
+        found = value if name == "peer_info" else _u32(value)
         if most is not None and found > most:
             raise KernelError("ERANGE", "integer out of range")
-        read[IflaNetkit(number).name.lower()] = found
+        read[name] = found
     return read
 
 
@@ -80,11 +87,14 @@ def nla_parse_ifla(kernel, net, attrs: Mapping[int, bytes], ifindex: int) -> Lin
         net = kernel.namespaces.get(_u32(attrs[Ifla.NET_NS_FD]), "EBADF")
     mtu = attrs.get(Ifla.MTU)
     name = attrs.get(Ifla.IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-    return LinkAttrs(net, name, None if mtu is None else _s32(mtu), attrs.get(Ifla.ADDRESS), ifindex)
+    queues = (attrs.get(number) for number in (Ifla.NUM_TX_QUEUES, Ifla.NUM_RX_QUEUES))
+    tx, rx = (None if value is None else _u32(value) for value in queues)
+    mtu = None if mtu is None else _s32(mtu)
+    return LinkAttrs(net, name, mtu, attrs.get(Ifla.ADDRESS), ifindex, num_tx_queues=tx, num_rx_queues=rx)
 
 
 def rtnl_nla_parse_ifinfomsg(kernel, net, message: bytes) -> LinkAttrs:
-    """Read IFLA_NETKIT_PEER_INFO: a struct ifinfomsg, then attributes."""
+    """Read IFLA_NETKIT_PEER_INFO or VETH_INFO_PEER: a struct ifinfomsg, then attributes."""
     ifindex = struct.unpack_from("=i", message, 4)[0]
     return nla_parse_ifla(kernel, net, nla_split(message[IFINFOMSG_LEN:]), ifindex)
 
@@ -102,10 +112,10 @@ def nla_split(data: bytes) -> dict[int, bytes]:
 
 
 def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, data):
-    """Create a netkit pair, or change a netkit device, as the message says; return the device."""
-    if kind != "netkit":
+    """Create a device or a pair, or change a device, as the message says; return the device."""
+    if kind not in _POLICY:
         raise KernelError("EOPNOTSUPP", "Unknown device type")
-    read = {} if data is None else nla_parse_data(data)
+    read = {} if data is None else nla_parse_data(kind, data)
     tb = nla_parse_ifla(kernel, net, attrs, ifindex)
     peer_info = read.pop("peer_info", None)
     if create:
@@ -114,10 +124,10 @@ def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, d
         tb_net = netkit.rtnl_link_get_net(tb)
         netkit.validate_address(tb)
         peer_tb = None if peer_info is None else rtnl_nla_parse_ifinfomsg(kernel, tb_net, peer_info)
-        return netkit.netkit_new_link(kernel, tb, peer_tb, read)
+        return NEWLINK[kind](kernel, tb, peer_tb, read)
     dev = net.dev_get_by_index(ifindex)
     if data is not None:
-        if dev.kind != kind:
+        if dev.kind != kind or kind != "netkit":
             raise KernelError("EOPNOTSUPP")
         netkit.netkit_change_link(dev, read if peer_info is None else read | {"peer_info": 1})
     do_setlink(dev, tb)

@@ -20,6 +20,7 @@ from netkit_edu.errors import KernelError
 from netkit_edu.journey import FateKind, HopKind
 from netkit_edu.sim import dev as core
 from netkit_edu.sim.cpu import Cpu, Napi, napi_complete, napi_schedule
+from netkit_edu.sim.ethtool import DUMMY_FEATURES, GSO_MAX_SIZE, TSO_LEGACY_MAX_SIZE
 from netkit_edu.sim.skbuff import (
     CHECKSUM_NONE,
     alloc_skb,
@@ -65,7 +66,8 @@ class NetDevice:
         priv: the driver's own data (netdev_priv).
 
     ``peer`` is what IFLA_LINK names: the other end of a pair, or None. ``qdisc`` is the one packets meet, noop while
-    there is no carrier; ``root_qdisc`` the one that rtnetlink shows, which stays.
+    there is no carrier; ``root_qdisc`` the one that rtnetlink shows, which stays. ``features`` are ethtool's names of
+    what its driver has switched on, as far as they are known here.
     """
 
     def __init__(self, netdev_ops: NetDeviceOps, *, kind: str, flags: int = ETHER_FLAGS, dev_addr: bytes = bytes(6),
@@ -83,6 +85,9 @@ class NetDevice:
         self.carrier = True
         self.tracks_carrier = False
         self.gso = True  # it takes GSO packets whole (NETIF_F_GSO_SOFTWARE)
+        self.features: frozenset[str] = frozenset()
+        self.tso_max_size = TSO_LEGACY_MAX_SIZE
+        self.num_tx_queues = self.num_rx_queues = 1
         self.net = None
         self.ifindex = 0
         self.node = self.label = self.path = ""
@@ -146,7 +151,10 @@ DUMMY_OPS = NetDeviceOps(ndo_start_xmit=dummy_xmit, ndo_set_mac_address=eth_mac_
 
 def dummy_setup(dev_addr: bytes) -> NetDevice:
     """Make a dummy device."""
-    return NetDevice(DUMMY_OPS, kind="dummy", flags=IFF_BROADCAST | IFF_NOARP, dev_addr=dev_addr, min_mtu=0, max_mtu=0)
+    flags = IFF_BROADCAST | IFF_NOARP
+    dev = NetDevice(DUMMY_OPS, kind="dummy", flags=flags, dev_addr=dev_addr, min_mtu=0, max_mtu=0)
+    dev.features = DUMMY_FEATURES
+    return dev
 
 
 # drivers/net/loopback.c ---------------------------------------------------------------------------------------------
@@ -169,7 +177,9 @@ LOOPBACK_OPS = NetDeviceOps(ndo_start_xmit=loopback_xmit, ndo_set_mac_address=et
 
 def loopback_setup() -> NetDevice:
     """Make the loopback device of a namespace."""
-    return NetDevice(LOOPBACK_OPS, kind="loopback", flags=IFF_LOOPBACK, mtu=65536, min_mtu=0, max_mtu=0)
+    dev = NetDevice(LOOPBACK_OPS, kind="loopback", flags=IFF_LOOPBACK, mtu=65536, min_mtu=0, max_mtu=0)
+    dev.tso_max_size = GSO_MAX_SIZE
+    return dev
 
 
 # a card with a wire -------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from netkit_edu.errors import KernelError, ProgramFault
 from netkit_edu.sim import dev as core
 from netkit_edu.sim.bpf_link import BpfLink, release_all
 from netkit_edu.sim.cpu import bpf_net_ctx_clear, bpf_net_ctx_set
+from netkit_edu.sim.ethtool import GSO_MAX_SIZE, NETKIT_FEATURES
 from netkit_edu.sim.filter import bpf_prog_run, skb_do_redirect
 from netkit_edu.sim.mprog import Mprog, MprogEntry
 from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps, eth_mac_addr
@@ -194,6 +195,7 @@ def netkit_setup(nk: Netkit, dev_addr: bytes) -> NetDevice:
     flags = IFF_BROADCAST | IFF_MULTICAST | (IFF_NOARP if nk.mode == Mode.L3 else 0)
     dev = NetDevice(NETKIT_OPS, kind="netkit", flags=flags, dev_addr=dev_addr, priv=nk)
     dev.carrier, dev.tracks_carrier = False, True
+    dev.features, dev.tso_max_size = NETKIT_FEATURES, GSO_MAX_SIZE
     return dev
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from netkit_edu.arguments import IFNAMSIZ, mac_address
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import dev as core
+from netkit_edu.sim.ethtool import NUM_QUEUES_MAX
 from netkit_edu.sim.netdevice import NetDevice, is_valid_ether_addr
 from netkit_edu.sim.tcx import dev_tcx_uninstall
 
@@ -29,6 +30,8 @@ class LinkAttrs:
     mac: bytes | None = None
     ifindex: int = 0
     qdisc: str = ""
+    num_tx_queues: int | None = None
+    num_rx_queues: int | None = None
 
     def inherited(self) -> LinkAttrs:
         """What the other end takes over where the message does not mention it: everything but the name."""
@@ -59,6 +62,10 @@ def rtnl_link_get_net(tb: LinkAttrs):
 
 def rtnl_create_link(dev: NetDevice, tb: LinkAttrs) -> None:
     """Give a new device what the message asks for; it has no name and no place yet."""
+    for way, given in (("transmit", tb.num_tx_queues), ("receive", tb.num_rx_queues)):
+        if given is not None and not 1 <= given <= NUM_QUEUES_MAX:
+            raise KernelError("EINVAL", f"Invalid number of {way} queues")
+    dev.num_tx_queues, dev.num_rx_queues = tb.num_tx_queues or dev.num_tx_queues, tb.num_rx_queues or dev.num_rx_queues
     if tb.mtu is not None:
         dev_validate_mtu(dev, tb.mtu)
         dev.mtu = tb.mtu

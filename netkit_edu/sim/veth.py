@@ -8,11 +8,13 @@ from __future__ import annotations
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import KernelError
 from netkit_edu.sim import dev as core
+from netkit_edu.sim.ethtool import GSO_MAX_SIZE, NUM_QUEUES_MAX, VETH_FEATURES
 from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps, eth_mac_addr
 from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
     register_netdevice,
     rtnl_create_link,
+    rtnl_link_get_net,
     unregister_netdevice,
     validate_address,
 )
@@ -84,6 +86,8 @@ def veth_setup(kernel) -> NetDevice:
     """Make one end, without carrier, with an address of its own."""
     dev = NetDevice(VETH_OPS, kind="veth", dev_addr=kernel.eth_random_addr(), priv=VethPriv())
     dev.carrier, dev.tracks_carrier = False, True
+    dev.features, dev.tso_max_size = VETH_FEATURES, GSO_MAX_SIZE
+    dev.num_tx_queues = dev.num_rx_queues = min(len(kernel.cpus), NUM_QUEUES_MAX)  # veth_get_num_queues
     return dev
 
 
@@ -92,10 +96,11 @@ def veth_newlink(kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data) -> NetD
     tbp = peer_tb or tb.inherited()
     validate_address(tb)
     validate_address(tbp)
+    peer_net = rtnl_link_get_net(tbp)
     peer, dev = veth_setup(kernel), veth_setup(kernel)
     rtnl_create_link(dev, tb)
     rtnl_create_link(peer, tbp)
-    register_netdevice(peer, tbp.net, tbp.name or "veth%d", tbp.ifindex if tb.ifindex else 0)
+    register_netdevice(peer, peer_net, tbp.name or "veth%d", tbp.ifindex if tb.ifindex else 0)
     try:
         register_netdevice(dev, tb.net, tb.name or "veth%d", tb.ifindex)
     except KernelError:
