@@ -4,6 +4,7 @@ doctor    what this machine can do, and what brings the rest (the default)
 claims    every claim of the article: its chapter, cell and tests, and which are still open
 progress  the exercises that this learner has solved
 record    run notebooks on real Linux, and keep what it answered for machines that cannot ask it
+vm        build: make the snapshot that Lab("vm") starts from, now; clean: remove it, and the kernel with it
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import os
 import platform
 import sys
+import time
 from collections.abc import Sequence
 
 from netkit_edu import __version__, doctor
@@ -46,6 +48,29 @@ def _record(chapters: Sequence[str]) -> int:
     return 0
 
 
+def _vm_build(cpus: int) -> int:
+    from netkit_edu.vm import image
+
+    begun = time.monotonic()
+
+    def tell(step: str, detail: str) -> None:
+        print(f"{time.monotonic() - begun:6.1f} s  {step:<13} {detail}", flush=True)
+
+    entry = image.snapshot(cpus, tell)
+    facts = entry.facts
+    size = f"{facts['bytes'] / 1e6:.1f} MB, made in {facts['seconds']:.1f} s"
+    print(f"Ready: Linux {facts['kernel']}, {facts['cpus']} CPU, {size}: {entry.path}")
+    return 0
+
+
+def _vm_clean() -> int:
+    from netkit_edu.vm import cache
+
+    place = cache.folder()
+    print(f"Freed {cache.clean() / 1e6:.1f} MB: {place}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     """Each command has a parser of its own, and in ``run`` what it does."""
     parser = argparse.ArgumentParser(
@@ -58,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     recording = commands.add_parser("record")
     recording.add_argument("chapters", nargs="*", metavar="NN", help="chapters, for example 09; by default all")
     recording.set_defaults(run=lambda given: _record(given.chapters))
+    machine = commands.add_parser("vm").add_subparsers(metavar="build|clean", required=True)
+    build = machine.add_parser("build")
+    build.add_argument("--cpus", type=int, default=1, metavar="N", help="processors of the machine; by default 1")
+    build.set_defaults(run=lambda given: _vm_build(given.cpus))
+    machine.add_parser("clean").set_defaults(run=lambda _: _vm_clean())
     return parser
 
 

@@ -20,7 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-LEAST_NETKIT_KERNEL = (6, 7)
+from netkit_edu.errors import NetkitEduError
+from netkit_edu.vm.kernel import LEAST as LEAST_NETKIT_KERNEL
+from netkit_edu.vm.kernel import PACKAGES, choose
+
 NETKIT_REMEDY = "boot a kernel with CONFIG_NETKIT=y, such as Debian's from 6.12 up"
 SYSTEM_PYTHON = "/usr/lib/python3/dist-packages"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -102,6 +105,25 @@ class Machine:
         from netkit_edu.program.compiler import find_compiler
 
         return find_compiler()
+
+    def snapshot(self):
+        """What is told about the snapshot that a virtual machine would start from (vm/image.py), None without one."""
+        try:
+            from netkit_edu.vm import image
+
+            return image.present()
+        except (ImportError, NetkitEduError):
+            return None
+
+    def fetched_kernel(self) -> str:
+        """The release of a guest's kernel that was downloaded before, or ""."""
+        try:
+            from netkit_edu.vm import cache, kernel
+
+            found = kernel.fetched(cache.folder())
+        except (ImportError, NetkitEduError):
+            return ""
+        return found.release if found else ""
 
     def load_bpf(self) -> int | None:
         """Load ``r0 = 0; exit`` as a classifier and free it: 0, or the errno; None where there is no such call."""
@@ -228,22 +250,30 @@ def probe_guest_kernel(machine: Machine | None = None) -> Finding:
         config = machine.file(f"/boot/config-{release}") or b""
         if machine.readable(f"/boot/{name}") and b"\nCONFIG_NETKIT=y" in config:
             return Finding("guest kernel", True, f"/boot/{name}")
-    if package := _newest_cloud_kernel(machine):
+    if release := machine.fetched_kernel():
+        return Finding("guest kernel", True, f"Linux {release}, downloaded by apt")
+    if package := _newest_kernel_package(machine):
         return Finding("guest kernel", True, f"apt can download {package}")
     if machine.which("apt-cache") is None:
         return Finding("guest kernel", False, "no kernel with netkit at hand", "set NETKIT_EDU_KERNEL to one")
     update = f"{'' if machine.is_root else 'sudo '}apt-get update"
-    return Finding("guest kernel", False, "apt knows no linux-image-6.12 cloud kernel", update)
+    return Finding("guest kernel", False, "apt knows no kernel with netkit", update)
 
 
-def _newest_cloud_kernel(machine: Machine) -> str:
-    """The newest Debian cloud kernel from 6.12 up that apt knows by name, or ""."""
-    found = []
-    for package in machine.output("apt-cache", "pkgnames", "linux-image-6.").split():
-        match = re.fullmatch(r"linux-image-(6)\.(\d+)\.(\d+)\S*-cloud-amd64-unsigned", package)
-        if match and int(match[2]) >= 12:
-            found.append((tuple(map(int, match.groups())), package))
-    return max(found, default=((), ""))[1]
+def _newest_kernel_package(machine: Machine) -> str:
+    """The package that would be downloaded of those apt knows by name, or ""."""
+    names = [name for prefix in PACKAGES for name in machine.output("apt-cache", "pkgnames", prefix).split()]
+    return next(iter(choose(names)), "")
+
+
+def probe_snapshot(machine: Machine | None = None) -> Finding:
+    """The booted guest that every virtual machine starts from."""
+    machine = machine or Machine()
+    if (facts := machine.snapshot()) is not None:
+        return Finding("vm snapshot", True, f"Linux {facts['kernel']}, {facts['bytes'] / 1e6:.0f} MB")
+    if machine.which("qemu-system-x86_64") is None:
+        return Finding("vm snapshot", False, "none, and no QEMU to make one")
+    return Finding("vm snapshot", False, 'not made yet: the first Lab("vm") makes it', "python -m netkit_edu vm build")
 
 
 def probe_bcc(machine: Machine | None = None) -> Finding:
@@ -285,6 +315,7 @@ PROBES: tuple[Callable[[Machine | None], Finding], ...] = (
     probe_netkit,
     probe_qemu,
     probe_guest_kernel,
+    probe_snapshot,
     probe_bcc,
     probe_browser,
 )

@@ -28,7 +28,7 @@ class Made(doctor.Machine):
             {},
             {},
         )
-        self.clang, self.bpf = None, errno.EPERM
+        self.clang, self.bpf, self.kept, self.downloaded = None, errno.EPERM, None, ""
         for name, value in facts.items():
             setattr(self, name, value)
 
@@ -58,6 +58,12 @@ class Made(doctor.Machine):
 
     def load_bpf(self):
         return self.bpf
+
+    def snapshot(self):
+        return self.kept
+
+    def fetched_kernel(self):
+        return self.downloaded
 
 
 @pytest.fixture
@@ -163,6 +169,29 @@ def test_guest_kernel_is_the_newest_that_apt_offers(tmp_path):
     assert finding.detail == "apt can download linux-image-6.12.117+deb12-cloud-amd64-unsigned"
 
 
+def test_guest_kernel_that_was_downloaded_is_named(tmp_path):
+    assert doctor.probe_guest_kernel(Made(tmp_path, downloaded="6.12.9")).detail == "Linux 6.12.9, downloaded by apt"
+
+
+def test_ubuntus_kernel_serves_if_its_modules_can_be_had(tmp_path):
+    image = "linux-image-unsigned-6.8.0-51-generic"
+    names = ["linux-image-6.5.0-9-generic", image, "linux-image-unsigned-6.8.0-99-generic"]
+    assert not doctor.probe_guest_kernel(Made(tmp_path, outputs={"apt-cache": "\n".join(names)})).ok
+    names.append("linux-modules-6.8.0-51-generic")
+    finding = doctor.probe_guest_kernel(Made(tmp_path, outputs={"apt-cache": "\n".join(names)}))
+    assert finding.detail == f"apt can download {image}"
+
+
+def test_snapshot_is_named_with_its_kernel_and_size(tmp_path):
+    kept = {"kernel": "6.12.9", "bytes": 65_000_000}
+    assert doctor.probe_snapshot(Made(tmp_path, kept=kept)).detail == "Linux 6.12.9, 65 MB"
+
+
+def test_snapshot_that_is_not_made_yet_can_be(tmp_path):
+    finding = doctor.probe_snapshot(Made(tmp_path, programs={"qemu-system-x86_64"}))
+    assert not finding.ok and finding.remedy == "python -m netkit_edu vm build"
+
+
 def test_no_guest_kernel_points_to_apts_lists(bare):
     assert doctor.probe_guest_kernel(bare).remedy == "sudo apt-get update"
 
@@ -192,7 +221,8 @@ def test_report_lists_every_capability_and_each_remedy(bare):
     findings = doctor.examine(bare)
     text = doctor.report(findings)
     assert [f.name for f in findings] == [
-        "simulator", "jupyter", "compiler", "bpf", "netkit", "qemu", "guest kernel", "bcc", "browser",
+        "simulator", "jupyter", "compiler", "bpf", "netkit", "qemu", "guest kernel", "vm snapshot", "bcc",
+        "browser",
     ]  # fmt: skip
     assert all(f.detail in text and f.remedy in text for f in findings)
     assert "make system" in text

@@ -5,7 +5,6 @@ Debian's cloud kernel of the 6.12 series comes first; elsewhere the newest unsig
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import tarfile
@@ -15,43 +14,18 @@ from pathlib import Path, PurePosixPath
 from netkit_edu.errors import BackendUnavailable
 from netkit_edu.vm import cache, kernel
 
-LEAST = (6, 7)
-_DEBIAN = re.compile(r"linux-image-(?P<release>\d[\w.+~-]*-cloud-amd64)-unsigned")
-_UBUNTU = re.compile(r"linux-image-unsigned-(?P<release>\d[\w.+~-]*-generic)")
-_PATTERNS = ("linux-image-6", "linux-image-unsigned-6")
 TIMEOUT = 600.0  # seconds
 
 
-def choose(names: list[str]) -> tuple[str, ...]:
-    """Return the packages to download, the kernel first, for the best kernel among these package names; () for none.
-
-    A 6.12 cloud kernel of Debian before any other, then the newest.
-    """
-    found = []
-    for name in names:
-        match = _DEBIAN.fullmatch(name) or _UBUNTU.fullmatch(name)
-        if match is None:
-            continue
-        release = match["release"]
-        version = tuple(map(int, re.findall(r"\d+", release)[:4]))
-        if version[:2] < LEAST:
-            continue
-        if match.re is _DEBIAN:
-            found.append(((2 if version[:2] == (6, 12) else 0, version), (name,)))
-        elif f"linux-modules-{release}" in names:
-            found.append(((1, version), (name, f"linux-modules-{release}")))
-    return max(found, default=((), ()))[1]
-
-
 def offered(options: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the packages that `choose` takes of those apt knows; () where there is no apt."""
+    """Return the packages that `kernel.choose` takes of those apt knows; () where there is no apt."""
     if shutil.which("apt-cache") is None:
         return ()
     names: list[str] = []
-    for prefix in (*_PATTERNS, "linux-modules-6"):
+    for prefix in kernel.PACKAGES:
         done = subprocess.run(["apt-cache", *options, "pkgnames", prefix], capture_output=True, text=True, check=False)
         names += done.stdout.split()
-    return choose(names)
+    return kernel.choose(names)
 
 
 def fetch(place: Path, progress: Callable[[str, str], None]) -> kernel.Kernel:

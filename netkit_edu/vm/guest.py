@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from netkit_edu.errors import DoorError, VMError
@@ -21,6 +22,9 @@ from netkit_edu.vm.qmp import Qmp
 from netkit_edu.vm.spawn import spawn
 
 CONSOLE_LINES = 12
+MOST_BYTES = 32 << 20  # that a guest may send in one round trip; its answers have 4 MB at most
+_LAST_WORDS = 0.35  # seconds of a caller's patience that are kept for asking the console
+_PANIC = "Kernel panic - not syncing: "
 _ENDED = {
     "SHUTDOWN": "the guest has ended by itself",
     "GUEST_PANICKED": "the guest's kernel panicked",
@@ -69,10 +73,12 @@ class Guest:
             monitor_theirs.close()
         self.monitor = Qmp(monitor)
         self.stream = GuestStream(rpc, self)
+        self._failed = ""
         self._end = weakref.finalize(self, _end, os.getpid(), self.process, (rpc, monitor), self._said)
 
     def go(self) -> None:
-        """Let the machine run; what it did unasked is an error."""
+        """Let the machine run, for a round trip."""
+        self.stream.begin()
         self.monitor.post("cont")
 
     def halt(self) -> None:
@@ -93,29 +99,44 @@ class Guest:
 
     def failure(self, error: Exception) -> VMError:
         """Return what went wrong, with the console's last lines, and end the machine."""
-        reason, console = str(error), self.console()
+        if self._failed:
+            return VMError(f"this machine is gone: {self._failed}")
         with contextlib.suppress(DoorError):
             self.monitor.poll()
-        for event in self.monitor.events:
-            reason = _ENDED.get(event, reason)
-        if any("Kernel panic" in line for line in console):
-            reason = "the guest's kernel panicked"
-        said = "" if console else self._words()
+        reason = next((_ENDED[event] for event in self.monitor.events if event in _ENDED), str(error))
+        lines = self.console()
+        for line in lines:
+            if (found := line.partition(_PANIC))[1]:
+                reason = f"the guest's kernel panicked: {found[2]}"
+        if self.monitor.gone:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(_LAST_WORDS)
+        if self.process.poll() is not None:
+            reason = f"QEMU has ended ({_ending(self.process.returncode)}): {self._words() or 'it gives no reason'}"
+        self._failed = reason
         self.close()
-        return VMError("\n  ".join([f"{reason}{f': {said}' if said else ''}", *console]))
+        return VMError("\n  ".join([reason, *_telling(lines)]))
 
     def console(self) -> list[str]:
-        """Return the last lines of the guest's console; none if QEMU cannot be asked."""
+        """Return what the guest's console has said since this machine began; nothing if QEMU cannot be asked."""
         try:
-            text = self.monitor.call("ringbuf-read", device="console", size=qemu.CONSOLE_BYTES, patience=1.0)
+            text = self.monitor.call("ringbuf-read", device="console", size=qemu.CONSOLE_BYTES, patience=_LAST_WORDS)
         except DoorError:
             return []
-        return [line.rstrip() for line in text.splitlines() if line.strip()][-CONSOLE_LINES:]
+        return [line.rstrip() for line in text.splitlines() if line.strip()]
 
     def memory(self) -> int:
         """Return the bytes of memory that QEMU occupies now."""
         with open(f"/proc/{self.process.pid}/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def starved(self) -> float:
+        """Return for how many seconds QEMU's threads could have run and were not let, since they began."""
+        waited = 0
+        for path in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                waited += int(path.read_text().split()[1])
+        return waited / 1e9
 
     def close(self) -> None:
         """End QEMU; a second call does nothing."""
@@ -140,6 +161,20 @@ def _end(owner: int, process: subprocess.Popen, sockets: tuple[socket.socket, ..
         process.wait()
 
 
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"status {code}"
+
+
+def _telling(lines: list[str]) -> list[str]:
+    """The last lines without what a panic adds to them: the call trace and the registers."""
+    told, tracing = [], False
+    for line in lines:
+        tracing = (tracing or "Call Trace:" in line) and "Kernel Offset:" not in line
+        if not tracing and "Kernel Offset:" not in line:
+            told.append(line)
+    return told[-CONSOLE_LINES:]
+
+
 class GuestStream:
     """The door's port as a stream, which hears the monitor while it waits.
 
@@ -150,43 +185,81 @@ class GuestStream:
         self._socket = sock
         self._guest = weakref.ref(guest)
         self._timeout = 0.0
+        self._received = 0
         sock.setblocking(False)
 
+    def begin(self) -> None:
+        """Count anew how much comes: a round trip begins."""
+        self._received = 0
+
     def settimeout(self, seconds: float) -> None:
-        """Set how long the next calls wait."""
-        self._timeout = seconds
+        """Set how long the next calls wait, less what it takes to ask for the console's last lines."""
+        self._timeout = max(seconds - _LAST_WORDS, 0.05)
 
     def sendall(self, data: bytes) -> None:
         """Send all of it; `TimeoutError` if the guest does not take it."""
-        left, deadline = memoryview(data), time.monotonic() + self._timeout
+        left, patience = memoryview(data), _Patience(self._timeout, self._guest)
         while left:
             try:
                 left = left[self._socket.send(left) :]
             except BlockingIOError:
-                self._wait(select.POLLOUT, deadline)
+                self._wait(select.POLLOUT, patience)
 
     def recv(self, most: int) -> bytes:
-        """Return what has come; b"" at the end; `TimeoutError` if nothing comes."""
-        deadline = time.monotonic() + self._timeout
+        """Return what has come; b"" at the end.
+
+        Raises:
+            TimeoutError: nothing comes.
+            DoorError: much more comes than can be an answer, or the machine has ended.
+        """
+        patience = _Patience(self._timeout, self._guest)
         while True:
             try:
-                return self._socket.recv(most)
+                data = self._socket.recv(most)
             except BlockingIOError:
-                self._wait(select.POLLIN, deadline)
+                self._wait(select.POLLIN, patience)
+                continue
+            self._received += len(data)
+            if self._received > MOST_BYTES:
+                raise DoorError("the guest floods its port")
+            return data
 
     def close(self) -> None:
         """Let go of the port."""
         self._socket.close()
 
-    def _wait(self, what: int, deadline: float) -> None:
+    def _wait(self, what: int, patience: _Patience) -> None:
         guest = self._guest()
         if guest is None:
             raise DoorError("the machine is gone")
         poll = select.poll()
         poll.register(self._socket, what)
         poll.register(guest.monitor.socket, select.POLLIN)
-        ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-        if not ready:
-            raise TimeoutError("the guest does not answer")
+        ready = poll.poll(patience.next() * 1000)
         if any(number != self._socket.fileno() for number, _ in ready):
             guest.notice()
+
+
+class _Patience:
+    """How long one waits: time in which a busy host did not let QEMU run does not count, up to as long again."""
+
+    STEP = 1.0  # seconds
+
+    def __init__(self, seconds: float, guest: Callable[[], Guest | None]):
+        self._begun = time.monotonic()
+        self._seconds = seconds
+        self._guest = guest
+        self._starved = -1.0
+
+    def next(self) -> float:
+        """Return for how many seconds to wait now; `TimeoutError` at the end."""
+        spent = time.monotonic() - self._begun
+        guest = self._guest()
+        if guest is not None and (self._starved >= 0 or spent >= self.STEP):
+            starved = guest.starved()
+            if self._starved < 0:
+                self._starved = starved
+            spent -= min(starved - self._starved, self._seconds)
+        if spent >= self._seconds:
+            raise TimeoutError("the guest hangs, or is busy for too long")
+        return min(self._seconds - spent, self.STEP)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from netkit_edu.errors import BackendUnavailable, DoorError, VMError
+from netkit_edu.errors import BackendUnavailable, DoorError, UsageError, VMError
 from netkit_edu.linux.build import build_door
 from netkit_edu.linux.door import Door
 from netkit_edu.program.cache import write_whole
@@ -62,9 +62,12 @@ def snapshot(cpus: int = 1, progress: Progress = ignore) -> cache.Entry:
         progress: told each step and its size or time.
 
     Raises:
+        UsageError: no such number of processors.
         BackendUnavailable: QEMU, a kernel or a compiler is missing, or there is no folder to write to.
         VMError: the machine does not boot.
     """
+    if not isinstance(cpus, int) or not 1 <= cpus <= qemu.MOST_CPUS:
+        raise UsageError(f"a virtual machine has 1 to {qemu.MOST_CPUS} processors, not {cpus!r}")
     program = qemu.find()
     place = cache.folder()
     if (found := find_kernel(place)) is not None:
@@ -76,6 +79,19 @@ def snapshot(cpus: int = 1, progress: Progress = ignore) -> cache.Entry:
             found = apt.fetch(place, progress)
         recipe = Recipe(program, identity.version(program), cpus, found, build_door())
         return cache.lookup(recipe.key) or _build(place, recipe, progress)
+
+
+def present(cpus: int = 1) -> dict | None:
+    """Return what is told about the snapshot that `snapshot` would return at once; None if it would have to make it.
+
+    Raises:
+        BackendUnavailable: QEMU or a compiler is missing.
+    """
+    program = qemu.find()
+    if (found := find_kernel(cache.folder())) is None:
+        return None
+    entry = cache.lookup(Recipe(program, identity.version(program), cpus, found, build_door()).key)
+    return entry.facts if entry else None
 
 
 def initramfs(recipe: Recipe) -> bytes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import lzma
 import os
 import re
 import shutil
@@ -20,6 +19,10 @@ from netkit_edu.errors import BackendUnavailable
 
 # In the order in which they can be loaded: a bridge needs the two before it. A kernel may have them built in.
 MODULES = ("veth", "dummy", "llc", "stp", "bridge")
+LEAST = (6, 7)  # where netkit begins
+PACKAGES = ("linux-image-6", "linux-image-unsigned-6", "linux-modules-6")  # how the names of packages begin
+_DEBIAN = re.compile(r"linux-image-(?P<release>\d[\w.+~-]*-cloud-amd64)-unsigned")
+_UBUNTU = re.compile(r"linux-image-unsigned-(?P<release>\d[\w.+~-]*-generic)")
 _BOOT_HEADER = 0x1F1  # Documentation/arch/x86/boot.rst
 _XZ, _ZSTD = ".xz", ".zst"
 
@@ -81,6 +84,8 @@ def unpacked(path: Path) -> bytes:
     """
     data = path.read_bytes()
     if path.suffix == _XZ:
+        import lzma
+
         return lzma.decompress(data)
     if path.suffix != _ZSTD:
         return data
@@ -145,6 +150,27 @@ def fetched(place: Path) -> Kernel | None:
         if release_of(path) == release:
             return Kernel(path, release, find_modules(path.parent), "downloaded by apt")
     return None
+
+
+def choose(names: list[str]) -> tuple[str, ...]:
+    """Return the packages to download, the kernel first, for the best kernel among these package names; () for none.
+
+    A 6.12 cloud kernel of Debian before any other, then the newest.
+    """
+    found = []
+    for name in names:
+        match = _DEBIAN.fullmatch(name) or _UBUNTU.fullmatch(name)
+        if match is None:
+            continue
+        release = match["release"]
+        version = _version(release)[:4]
+        if version[:2] < LEAST:
+            continue
+        if match.re is _DEBIAN:
+            found.append(((2 if version[:2] == (6, 12) else 0, version), (name,)))
+        elif f"linux-modules-{release}" in names:
+            found.append(((1, version), (name, f"linux-modules-{release}")))
+    return max(found, default=((), ()))[1]
 
 
 def _version(name: str) -> tuple[int, ...]:

@@ -13,7 +13,9 @@ PATIENCE = 10.0  # seconds
 
 
 class Qmp:
-    """The client of one monitor. ``events`` are the names of what happened and was not yet asked for.
+    """The client of one monitor.
+
+    ``events`` are the names of what happened and was not yet asked for; ``gone`` says that QEMU has let go of it.
 
     Args:
         sock: a connected stream socket; it belongs to the client from now on.
@@ -22,6 +24,7 @@ class Qmp:
     def __init__(self, sock: socket.socket):
         self.socket = sock
         self.events: list[str] = []
+        self.gone = False
         self._buffer = b""
         self._number = 0
         self._answers: dict[int, dict] = {}
@@ -77,6 +80,7 @@ class Qmp:
         try:
             self.socket.sendmsg([json.dumps(said).encode() + b"\n"], ancillary)
         except OSError as error:
+            self.gone = isinstance(error, ConnectionError)
             raise DoorError(f"QEMU's monitor is gone: {error}") from None
         return self._number
 
@@ -87,8 +91,10 @@ class Qmp:
         except TimeoutError:
             raise DoorError("QEMU's monitor does not answer") from None
         except ConnectionError as error:
+            self.gone = True
             raise DoorError(f"QEMU's monitor is gone: {error}") from None
         if not got:
+            self.gone = True
             raise DoorError("QEMU has ended")
         *lines, self._buffer = (self._buffer + got).split(b"\n")
         for line in lines:
