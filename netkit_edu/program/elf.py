@@ -8,6 +8,7 @@ called like their section. Whatever is broken, or uses what is not supported her
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from netkit_edu.errors import ObjectError
 from netkit_edu.program import btf as b
@@ -60,7 +61,22 @@ def read_object(data: bytes, source: str = "", *, name: str = "cell") -> Object:
         maps[spec.name], places[section.index] = spec, None
         variables |= found
     programs = Linker(elf, maps, places, lines, license).programs()
+    if btf is not None:
+        _place_all(elf, btf)
+        programs = {name: replace(code, btf=btf) for name, code in programs.items()}
+        maps = {name: replace(spec, btf=btf) for name, spec in maps.items()}
     return Object(programs, maps, variables, license, btf, bytes(data), source)
+
+
+def _place_all(elf: e.ElfFile, btf: Btf) -> None:
+    """Fill in where the variables of each data section lie: the kernel takes no BTF that leaves it open."""
+    places: dict[int, dict[str, tuple[int, int]]] = {}
+    for symbol in elf.symbols:
+        if symbol.kind == e.STT_OBJECT:
+            places.setdefault(symbol.section, {})[symbol.name] = (symbol.value, symbol.size)
+    for section in elf.sections:
+        if section.size and section.index in places:
+            btf.place(section.name, section.size, places[section.index])
 
 
 def _maps(elf: e.ElfFile, btf: Btf | None) -> tuple[dict[str, MapSpec], dict[int, dict[int, str] | None]]:
@@ -153,8 +169,7 @@ def _data_map(elf: e.ElfFile, section: e.Section, btf: Btf | None) -> tuple[MapS
         type_id = btf[found].type if found else 0
         settable = readonly and (not type_id or {b.VOLATILE, b.CONST} <= btf.qualifiers(type_id))
         variables[symbol.name] = Variable(symbol.name, section.name, symbol.value, symbol.size, type_id, settable)
-    places = {one.name: (one.offset, one.size) for one in variables.values()}
-    value_type = btf.place(section.name, section.size, places) if btf is not None else 0
+    value_type = btf.find(section.name, b.DATASEC) if btf is not None else 0
     spec = MapSpec(
         section.name, BPF_MAP_TYPE_ARRAY, 4, section.size, 1, BPF_F_RDONLY_PROG if readonly else 0, 0, value_type,
         initial=section.data if section.type == e.SHT_PROGBITS else bytes(section.size), readonly=readonly,

@@ -49,7 +49,7 @@ class MapSpec:
     """How a map is to be created (bpf(2), BPF_MAP_CREATE). Sizes in bytes, ``max_entries`` in entries.
 
     ``initial`` fills the only value of a .data/.rodata/.bss map; ``readonly`` marks .rodata.
-    ``key_type`` and ``value_type`` are BTF type ids, 0 where none is known.
+    ``key_type`` and ``value_type`` are type ids in ``btf``, 0 where none is known.
     """
 
     name: str
@@ -62,6 +62,7 @@ class MapSpec:
     value_type: int = 0
     initial: bytes | None = None
     readonly: bool = False
+    btf: Btf | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class ProgramCode:
     """One program ready to load: its own code followed by the subprograms it calls, local calls resolved.
 
     ``lines`` has one entry for each slot, None where no C line is known; ``functions`` maps a start slot to a name.
+    ``btf`` holds the types of its object, None where there are none.
     """
 
     name: str
@@ -90,6 +92,7 @@ class ProgramCode:
     lines: tuple[SourceLine | None, ...] = ()
     functions: Mapping[int, str] = field(default_factory=dict)
     license: str = ""
+    btf: Btf | None = field(default=None, compare=False, repr=False)
 
     @property
     def instructions(self) -> int:

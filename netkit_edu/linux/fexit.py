@@ -1,0 +1,80 @@
+"""Watching what programs return: at each program's end, a program of ours that says so in the kernel's trace.
+
+For each packet a line "nk SKB ID CODE" goes through the event bpf_trace:bpf_trace_printk: the address of the struct
+sk_buff in hexadecimal, the id of the program that ended, what it returned. A program that was jumped to by a tail call
+ends as the one that was called first. Needs CONFIG_BPF_EVENTS and the kernel's own BTF (kernel/bpf/trampoline.c,
+Linux 6.12).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from netkit_edu.errors import KernelError
+from netkit_edu.linux import bpfattr as a
+from netkit_edu.linux.door import Door
+from netkit_edu.program import isa
+from netkit_edu.program.object import Insn
+
+BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT = 26, 25
+FORMAT = "nk %llx %d %d"
+_ASSEMBLY = """
+    r6 = r1
+    r2 = r10
+    r2 += -8
+    call bpf_get_func_ret
+    {text}
+    r1 = r10
+    r1 += -24
+    r2 = {size}
+    r3 = *(u64 *)(r6 +0)
+    r4 = {number}
+    r5 = *(u64 *)(r10 -8)
+    call bpf_trace_printk
+    r0 = 0
+    exit
+"""
+
+
+def insns(number: int) -> tuple[Insn, ...]:
+    """Return the program that tells of the program with this id."""
+    text = FORMAT.encode().ljust(16, b"\0")
+    words = struct.unpack("<2Q", text)
+    stores = "\n".join(f"r3 = {word:#x} ll\n*(u64 *)(r10 {8 * n - 24}) = r3" for n, word in enumerate(words))
+    return isa.assemble(_ASSEMBLY.format(text=stores, size=len(FORMAT) + 1, number=number))
+
+
+def watch(door: Door, number: int, fd: int, main: int) -> int:
+    """Have the end of a program told; return the descriptor in the door that keeps it so: closing it ends it.
+
+    Args:
+        number: the program's id, as it is to appear.
+        fd: its descriptor in the door.
+        main: the type id of its main function in its own BTF.
+
+    Raises:
+        KernelError: the kernel cannot: EINVAL for a program without BTF or a kernel without BPF_EVENTS.
+    """
+    batch = door.batch()
+    code = isa.encode(insns(number))
+    attr = a.PROG_LOAD_ATTR.pack(
+        BPF_PROG_TYPE_TRACING, len(code) // 8, batch.put(code), batch.put(b"GPL\0"), 0, 0, 0, 0, 0, b"nk_fexit", 0,
+        BPF_TRACE_FEXIT, 0, 0, 0, 0, 0, 0, 0, main, fd,
+    )  # fmt: skip
+    made = a.bpf(batch, a.PROG_LOAD, attr)
+    attr = batch.put(a.RAW_TRACEPOINT_ATTR.pack(0, 0))
+    a.poke(batch, made, attr + 8)
+    link = a.bpf(batch, a.RAW_TRACEPOINT_OPEN, attr, a.RAW_TRACEPOINT_ATTR.size, must=False)
+    batch.call("close", made)
+    batch.run()
+    if link.errno:
+        raise KernelError(link.errno)
+    return link.value
+
+
+def read_line(text: str) -> tuple[int, int, int] | None:
+    """Return the skb's address, the program's id and what it returned, if an event's text tells that; else None."""
+    words = text.split()
+    if len(words) != 4 or words[0] != "nk":
+        return None
+    return int(words[1], 16), int(words[2]), int(words[3])
