@@ -41,6 +41,7 @@ class LinkInfo:
 
     ``peer`` is the other end's ifindex in the other end's namespace (IFLA_LINK), 0 without one. ``info`` holds the
     kind's own attributes; for netkit: mode, policy, peer_policy, scrub, peer_scrub, primary (IFLA_NETKIT_*).
+    ``master`` is the ifindex of the bridge whose port it is, 0 if of none.
     ``min_mtu`` and ``max_mtu`` are in bytes, the latter 0 for no limit; ``tso_max_size`` is that of the largest GSO
     packet the device takes, in bytes.
     """
@@ -64,6 +65,7 @@ class LinkInfo:
     num_tx_queues: int = 1
     num_rx_queues: int = 1
     tso_max_size: int = 0
+    master: int = 0
 
 
 class Ethtool(NamedTuple):
@@ -169,7 +171,7 @@ class Backend(Protocol):
         """Create a device (RTM_NEWLINK with NLM_F_CREATE|NLM_F_EXCL); return its ifindex, the primary's for a pair.
 
         Args:
-            kind: "veth", "netkit", "dummy", "nic".
+            kind: "veth", "netkit", "dummy", "bridge", "nic".
             peer_ns: the namespace of the other end; the same as ``ns`` if None.
             attrs: ordinary link attributes of this end: mtu, mac, ifindex, num_tx_queues, num_rx_queues; and qdisc, the
                 queueing discipline that is installed on it instead of its driver's, such as "pfifo" or "fq".
@@ -179,10 +181,11 @@ class Backend(Protocol):
 
     def link_set(self, ns: int, ifindex: int, *, up: bool | None = None, mtu: int | None = None,
                  mac: str | None = None, info: Mapping | None = None, name: str = "",
-                 netns: int | None = None) -> None:  # fmt: skip
+                 netns: int | None = None, master: int | None = None) -> None:  # fmt: skip
         """Change a device (RTM_NEWLINK without NLM_F_CREATE).
 
         ``netns`` moves it there: it goes down, without its addresses, and gets another number if its own is taken.
+        ``master`` makes it a port of the bridge of that ifindex, 0 of none.
         """
 
     def link_del(self, ns: int, ifindex: int) -> None:

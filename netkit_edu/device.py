@@ -56,7 +56,7 @@ class Device:
 
     @property
     def kind(self) -> str:
-        """Its driver: "veth", "netkit", "dummy", "nic"."""
+        """Its driver: "veth", "netkit", "dummy", "bridge", "nic"."""
         return self.info.kind
 
     @property
@@ -112,6 +112,18 @@ class Device:
         if mac is not None:
             mac_address(mac)
         self._calls.link_set(self.node.ns, self.ifindex, mtu=mtu, mac=mac)
+        return self
+
+    def set_master(self, bridge: Device | None) -> Device:
+        """Make it a port of a bridge of its node, which takes all that it receives; None for of no bridge. Return it.
+
+        Raises:
+            KernelError: EINVAL without a MAC address, as netkit in L3 mode has none; EOPNOTSUPP if that is no bridge;
+                ELOOP for a bridge in a bridge.
+            UsageError: not a device of its node.
+        """
+        master = 0 if bridge is None else self.node._own(bridge).ifindex
+        self._calls.link_set(self.node.ns, self.ifindex, master=master)
         return self
 
     def capture(self) -> Capture:

@@ -187,6 +187,16 @@ class Lab:
         node = self.host if node is None else self._own(node)
         return self.device(node, self.kernel_calls.link_add(node.ns, "dummy", device_name(name)))
 
+    def bridge(self, name: str, *, node: Node | None = None) -> Device:
+        """Create a bridge without ports, down, on the host by default; `Device.set_master` makes a device its port.
+
+        Raises:
+            KernelError: EEXIST if the node has a device of that name.
+            UsageError: no device may have that name.
+        """
+        node = self.host if node is None else self._own(node)
+        return self.device(node, self.kernel_calls.link_add(node.ns, "bridge", device_name(name)))
+
     def load(self, program, *, maps: Mapping[str, TypedMap] | None = None) -> LoadedProgram:
         """Load a program into this lab's kernel, with maps of its own but for those given.
 

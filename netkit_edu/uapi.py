@@ -106,6 +106,7 @@ class Ifla(enum.IntEnum):
     ADDRESS = 1
     IFNAME = 3
     MTU = 4
+    MASTER = 10
     NET_NS_PID = 19
     NET_NS_FD = 28
     NUM_TX_QUEUES = 31

@@ -112,15 +112,15 @@ class SimBackend(BpfCalls):
 
     def link_set(self, ns: int, ifindex: int, *, up: bool | None = None, mtu: int | None = None,
                  mac: str | None = None, info: Mapping | None = None, name: str = "",
-                 netns: int | None = None) -> None:  # fmt: skip
-        """Change a device: first the attributes of its kind, then its namespace, address, MTU, name and state."""
+                 netns: int | None = None, master: int | None = None) -> None:  # fmt: skip
+        """Change a device: first the attributes of its kind, then namespace, address, MTU, name, bridge and state."""
         dev = self._dev(ns, ifindex)
         if info is not None:
             if dev.kind != "netkit":
                 raise KernelError("EOPNOTSUPP")
             netkit.netkit_change_link(dev, _info(dev.kind, info))
         net = dev.net if netns is None else self._net(netns)
-        do_setlink(dev, LinkAttrs(net, name, mtu, None if mac is None else parse_mac(mac)))
+        do_setlink(dev, LinkAttrs(net, name, mtu, None if mac is None else parse_mac(mac), master=master))
         if up is not None:
             (core.dev_open if up else core.dev_close)(dev)
 
@@ -156,6 +156,7 @@ class SimBackend(BpfCalls):
             num_tx_queues=dev.num_tx_queues,
             num_rx_queues=dev.num_rx_queues,
             tso_max_size=dev.tso_max_size,
+            master=dev.master.ifindex if dev.master is not None else 0,
         )
 
     def links(self, ns: int) -> Sequence[LinkInfo]:

@@ -26,6 +26,7 @@ _CN = NetXmit.CN
 
 PTYPES: dict[int, Callable[[SkBuff], None]] = {}  # dev_add_pack(): ethertype -> the protocol's receive function
 SCH_HANDLE: dict[str, Callable] = {}  # "ingress", "egress" -> what runs a device's tcx programs; tcx puts them here
+NETDEV_CHAIN: list[Callable] = []  # register_netdevice_notifier(): who is told what becomes of devices
 ANOTHER_ROUND, GONE = "another round", "gone"  # what may come of them on arrival, if not None: go on
 
 
@@ -265,6 +266,12 @@ def dev_forward_skb_nomtu(dev, skb: SkBuff) -> int:
 # receive ------------------------------------------------------------------------------------------------------------
 
 
+def netif_receive_skb(skb: SkBuff) -> None:
+    """Receive a packet at once, in softirq: one that another device has received already."""
+    skb.trace.hop("netif_receive_skb", skb.dev)
+    __netif_receive_skb(skb)
+
+
 def __netif_receive_skb(skb: SkBuff) -> None:
     """Receive one packet: what `__netif_receive_skb_core` finds for it takes it (__netif_receive_skb_one_core)."""
     handler = __netif_receive_skb_core(skb)
@@ -273,7 +280,9 @@ def __netif_receive_skb(skb: SkBuff) -> None:
 
 
 def __netif_receive_skb_core(skb: SkBuff) -> Callable[[SkBuff], None] | None:
-    """Taps, ingress hooks, then the protocol's function, which is returned; None if the packet is gone.
+    """Taps, ingress hooks, then who takes it, which is returned: a bridge's function for its ports, or the protocol's.
+
+    None if the packet is gone.
 
     A program at tcx ingress may give the packet to another device's other end: that one then receives it at once, in
     another round of the same function.
@@ -295,6 +304,8 @@ def __netif_receive_skb_core(skb: SkBuff) -> Callable[[SkBuff], None] | None:
         again = what is ANOTHER_ROUND
     skb.nf_skip_egress = False
     nf_hook_ingress(skb, dev)
+    if dev.rx_handler is not None:
+        return dev.rx_handler
     handler = PTYPES.get(skb.protocol)
     if handler is None:
         dev_core_stats_rx_dropped_inc(skb, dev)
@@ -303,6 +314,12 @@ def __netif_receive_skb_core(skb: SkBuff) -> Callable[[SkBuff], None] | None:
 
 
 # up, down, carrier --------------------------------------------------------------------------------------------------
+
+
+def call_netdevice_notifiers(event: str, dev) -> None:
+    """Tell whoever asked: "UP", "DOWN", "CHANGE" (of the carrier), "CHANGEMTU", "CHANGEADDR" or "UNREGISTER"."""
+    for told in NETDEV_CHAIN:
+        told(event, dev)
 
 
 def dev_open(dev) -> None:
@@ -314,6 +331,7 @@ def dev_open(dev) -> None:
     dev.flags |= IFF_UP
     dev_activate(dev)
     dev.net.fib.device_up(dev)
+    call_netdevice_notifiers("UP", dev)
 
 
 def dev_close(dev) -> None:
@@ -326,6 +344,7 @@ def dev_close(dev) -> None:
     if dev.netdev_ops.ndo_stop is not None:
         dev.netdev_ops.ndo_stop(dev)
     dev.net.fib.device_down(dev)
+    call_netdevice_notifiers("DOWN", dev)
 
 
 def dev_activate(dev) -> None:
@@ -338,12 +357,16 @@ def dev_activate(dev) -> None:
 
 def netif_carrier_on(dev) -> None:
     """The driver sees a carrier: packets may flow."""
-    dev.carrier = True
+    changed, dev.carrier = not dev.carrier, True
     dev_activate(dev)
+    if changed:
+        call_netdevice_notifiers("CHANGE", dev)
 
 
 def netif_carrier_off(dev) -> None:
     """The driver lost the carrier: the noop qdisc takes over, and addresses learnt on the link are forgotten."""
-    dev.carrier = False
+    changed, dev.carrier = dev.carrier, False
     dev.qdisc = NOOP
     dev.neighbours = {address: n for address, n in dev.neighbours.items() if n.permanent}
+    if changed:
+        call_netdevice_notifiers("CHANGE", dev)

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from netkit_edu.backend import Chain
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import netkit
-from netkit_edu.sim.newlink import NEWLINK
-from netkit_edu.sim.rtnetlink import LinkAttrs, do_setlink
+from netkit_edu.sim.newlink import DELLINK, NEWLINK
+from netkit_edu.sim.rtnetlink import LinkAttrs, do_set_master, do_setlink, unregister_netdevice
 from netkit_edu.uapi import BpfCmd, Ifla, IflaNetkit, VethInfo
 
 IFINFOMSG_LEN = 16  # bytes
@@ -31,10 +31,10 @@ _NETKIT_POLICY = {
     IflaNetkit.PEER_SCRUB: ("peer_scrub", 4, 1),
 }
 _VETH_POLICY = {VethInfo.PEER: ("peer_info", IFINFOMSG_LEN, None)}
-_POLICY = {"netkit": _NETKIT_POLICY, "veth": _VETH_POLICY, "dummy": {}}
+_POLICY = {"netkit": _NETKIT_POLICY, "veth": _VETH_POLICY, "dummy": {}, "bridge": {}}
 _IFLA_POLICY = {
     Ifla.IFNAME: 0, Ifla.ADDRESS: 0, Ifla.MTU: 4, Ifla.NET_NS_PID: 4, Ifla.NET_NS_FD: 4, Ifla.NUM_TX_QUEUES: 4,
-    Ifla.NUM_RX_QUEUES: 4,
+    Ifla.NUM_RX_QUEUES: 4, Ifla.MASTER: 4,
 }  # fmt: skip
 _IFNAME_MAX = 15  # bytes, without the terminating zero
 
@@ -87,10 +87,13 @@ def nla_parse_ifla(kernel, net, attrs: Mapping[int, bytes], ifindex: int) -> Lin
         net = kernel.namespaces.get(_u32(attrs[Ifla.NET_NS_FD]), "EBADF")
     mtu = attrs.get(Ifla.MTU)
     name = attrs.get(Ifla.IFNAME, b"").rstrip(b"\0").decode(errors="replace")
-    queues = (attrs.get(number) for number in (Ifla.NUM_TX_QUEUES, Ifla.NUM_RX_QUEUES))
-    tx, rx = (None if value is None else _u32(value) for value in queues)
     mtu = None if mtu is None else _s32(mtu)
-    return LinkAttrs(net, name, mtu, attrs.get(Ifla.ADDRESS), ifindex, num_tx_queues=tx, num_rx_queues=rx)
+    numbers = {
+        name: _u32(attrs[number])
+        for name in ("num_tx_queues", "num_rx_queues", "master")
+        if (number := Ifla[name.upper()]) in attrs
+    }
+    return LinkAttrs(net, name, mtu, attrs.get(Ifla.ADDRESS), ifindex, **numbers)
 
 
 def rtnl_nla_parse_ifinfomsg(kernel, net, message: bytes) -> LinkAttrs:
@@ -124,7 +127,14 @@ def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, d
         tb_net = netkit.rtnl_link_get_net(tb)
         netkit.validate_address(tb)
         peer_tb = None if peer_info is None else rtnl_nla_parse_ifinfomsg(kernel, tb_net, peer_info)
-        return NEWLINK[kind](kernel, tb, peer_tb, read)
+        dev = NEWLINK[kind](kernel, tb, peer_tb, read)
+        try:
+            if tb.master is not None:
+                do_set_master(dev, tb.master)
+        except KernelError:
+            DELLINK.get(kind, unregister_netdevice)(dev)
+            raise
+        return dev
     dev = net.dev_get_by_index(ifindex)
     if data is not None:
         if dev.kind != kind or kind != "netkit":

@@ -42,7 +42,8 @@ class NetDeviceOps:
 
     ``ndo_start_xmit(skb, dev)`` returns a `NetXmit`; ``ndo_open(dev)`` and ``ndo_stop(dev)`` run when the device goes
     up and down; ``ndo_set_mac_address(dev, address)`` changes the address or raises; ``ndo_uninit(dev)`` runs when it
-    is deleted; ``ndo_get_peer_dev(dev)`` returns the other end, for bpf_redirect_peer.
+    is deleted; ``ndo_get_peer_dev(dev)`` returns the other end, for bpf_redirect_peer; ``ndo_change_mtu(dev, mtu)``
+    hears of an MTU; ``ndo_add_slave(dev, port)`` and ``ndo_del_slave(dev, port)`` are those of a bridge.
     """
 
     ndo_start_xmit: Callable[[SkBuff, NetDevice], int]
@@ -51,6 +52,9 @@ class NetDeviceOps:
     ndo_set_mac_address: Callable[[NetDevice, bytes], None] | None = None
     ndo_uninit: Callable[[NetDevice], None] | None = None
     ndo_get_peer_dev: Callable[[NetDevice], NetDevice | None] | None = None
+    ndo_change_mtu: Callable[[NetDevice, int], None] | None = None
+    ndo_add_slave: Callable[[NetDevice, NetDevice], None] | None = None
+    ndo_del_slave: Callable[[NetDevice, NetDevice], None] | None = None
 
 
 class NetDevice:
@@ -65,9 +69,9 @@ class NetDevice:
         qdisc: the queueing discipline it gets when it goes up; "noqueue" for devices that need none.
         priv: the driver's own data (netdev_priv).
 
-    ``peer`` is what IFLA_LINK names: the other end of a pair, or None. ``qdisc`` is the one packets meet, noop while
-    there is no carrier; ``root_qdisc`` the one that rtnetlink shows, which stays. ``features`` are ethtool's names of
-    what its driver has switched on, as far as they are known here.
+    ``peer`` is what IFLA_LINK names: the other end of a pair, or None; ``master`` the bridge whose port it is.
+    ``qdisc`` is the one packets meet, noop while there is no carrier; ``root_qdisc`` the one that rtnetlink shows,
+    which stays. ``features`` are ethtool's names of what its driver has switched on, as far as they are known here.
     """
 
     def __init__(self, netdev_ops: NetDeviceOps, *, kind: str, flags: int = ETHER_FLAGS, dev_addr: bytes = bytes(6),
@@ -82,6 +86,9 @@ class NetDevice:
         self.qdisc = self.root_qdisc = core.NOOP
         self.priv = priv
         self.peer: NetDevice | None = None
+        self.master: NetDevice | None = None
+        self.rx_handler: Callable[[SkBuff], None] | None = None
+        self.netns_immutable = False
         self.carrier = True
         self.tracks_carrier = False
         self.gso = True  # it takes GSO packets whole (NETIF_F_GSO_SOFTWARE)
@@ -178,7 +185,7 @@ LOOPBACK_OPS = NetDeviceOps(ndo_start_xmit=loopback_xmit, ndo_set_mac_address=et
 def loopback_setup() -> NetDevice:
     """Make the loopback device of a namespace."""
     dev = NetDevice(LOOPBACK_OPS, kind="loopback", flags=IFF_LOOPBACK, mtu=65536, min_mtu=0, max_mtu=0)
-    dev.tso_max_size = GSO_MAX_SIZE
+    dev.tso_max_size, dev.netns_immutable = GSO_MAX_SIZE, True
     return dev
 
 

@@ -7,6 +7,7 @@ could make: here it stands for one that is plugged in.
 from __future__ import annotations
 
 from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.sim.bridge import br_dev_delete, br_dev_newlink
 from netkit_edu.sim.netdevice import NetDevice, dummy_setup, nic_connect, nic_setup
 from netkit_edu.sim.netkit import netkit_del_link, netkit_new_link
 from netkit_edu.sim.rtnetlink import (
@@ -48,5 +49,8 @@ def nic_newlink(kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data) -> NetDe
     return ends[0]
 
 
-NEWLINK = {"veth": veth_newlink, "netkit": netkit_new_link, "dummy": dummy_newlink, "nic": nic_newlink}
-DELLINK = {"veth": veth_dellink, "netkit": netkit_del_link}
+NEWLINK = {
+    "veth": veth_newlink, "netkit": netkit_new_link, "dummy": dummy_newlink, "bridge": br_dev_newlink,
+    "nic": nic_newlink,
+}  # fmt: skip
+DELLINK = {"veth": veth_dellink, "netkit": netkit_del_link, "bridge": br_dev_delete}

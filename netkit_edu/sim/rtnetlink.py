@@ -32,6 +32,7 @@ class LinkAttrs:
     qdisc: str = ""
     num_tx_queues: int | None = None
     num_rx_queues: int | None = None
+    master: int | None = None
 
     def inherited(self) -> LinkAttrs:
         """What the other end takes over where the message does not mention it: everything but the name."""
@@ -123,6 +124,7 @@ def register_netdevice(dev: NetDevice, net, name: str, ifindex: int = 0) -> None
 def unregister_netdevice(dev: NetDevice) -> None:
     """Take a device out of its namespace, with its addresses and routes."""
     core.dev_close(dev)
+    core.call_netdevice_notifiers("UNREGISTER", dev)
     _unlist_netdevice(dev)
     dev_tcx_uninstall(dev)
     if dev.netdev_ops.ndo_uninit is not None:
@@ -138,14 +140,15 @@ def dev_change_net_namespace(dev: NetDevice, net, pat: str = "") -> None:
         pat: the name it is to have there; by default its own.
 
     Raises:
-        KernelError: EINVAL for the loopback, EEXIST if the name is taken there.
+        KernelError: EINVAL for the loopback or a bridge, EEXIST if the name is taken there.
     """
-    if dev is dev.net.loopback:
+    if dev.netns_immutable:
         raise KernelError("EINVAL", "The interface netns is immutable")
     if net is dev.net:
         return
     name = dev_get_valid_name(net, pat or dev.name)
     core.dev_close(dev)
+    core.call_netdevice_notifiers("UNREGISTER", dev)
     _unlist_netdevice(dev)
     dev.taps = ()
     if dev.ifindex in net.devices:
@@ -171,20 +174,54 @@ def dev_set_mac_address(dev: NetDevice, address: bytes) -> None:
         raise KernelError("EINVAL")
     dev.netdev_ops.ndo_set_mac_address(dev, address)
     dev.neighbours.clear()
+    core.call_netdevice_notifiers("CHANGEADDR", dev)
+
+
+def dev_set_mtu(dev: NetDevice, mtu: int) -> None:
+    """Change the MTU, in bytes."""
+    if mtu == dev.mtu:
+        return
+    dev_validate_mtu(dev, mtu)
+    if dev.netdev_ops.ndo_change_mtu is not None:
+        dev.netdev_ops.ndo_change_mtu(dev, mtu)
+    dev.mtu = mtu
+    core.call_netdevice_notifiers("CHANGEMTU", dev)
+
+
+def do_set_master(dev: NetDevice, ifindex: int) -> None:
+    """Make the device a port of that bridge, and of none before; 0 for of none.
+
+    Raises:
+        KernelError: EINVAL if there is no such device, EOPNOTSUPP if it is no bridge, or as the bridge refuses it; the
+            device is then a port no more.
+    """
+    if dev.master is not None:
+        if dev.master.ifindex == ifindex:
+            return
+        dev.master.netdev_ops.ndo_del_slave(dev.master, dev)
+    if not ifindex:
+        return
+    upper = dev.net.devices.get(ifindex)
+    if upper is None:
+        raise KernelError("EINVAL")
+    if upper.netdev_ops.ndo_add_slave is None:
+        raise KernelError("EOPNOTSUPP")
+    upper.netdev_ops.ndo_add_slave(upper, dev)
 
 
 def do_setlink(dev: NetDevice, tb: LinkAttrs) -> None:
-    """Change what the message mentions: namespace, address, MTU, name, in this order, up to the first refusal."""
+    """Change what the message mentions: namespace, address, MTU, name, bridge, in this order, up to a refusal."""
     net = rtnl_link_get_net(tb)
     if net is not dev.net:
         dev_change_net_namespace(dev, net, tb.name)
     if tb.mac is not None:
         dev_set_mac_address(dev, tb.mac)
     if tb.mtu is not None:
-        dev_validate_mtu(dev, tb.mtu)
-        dev.mtu = tb.mtu
+        dev_set_mtu(dev, tb.mtu)
     if tb.name:
         dev_change_name(dev, tb.name)
+    if tb.master is not None:
+        do_set_master(dev, tb.master)
 
 
 def _unlist_netdevice(dev: NetDevice) -> None:
