@@ -7,6 +7,7 @@ import os
 import hypothesis
 import pytest
 
+from netkit_edu.program.cache import cache_folder
 from tests import requires
 
 # No test is timed: a shared machine stalls when it likes. A gate gives the same verdict twice; at a desk, look further.
@@ -28,7 +29,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory):
-    """Compiled objects of a test run are kept for that run only."""
+    """Compiled objects of a test run are kept for that run only; a machine's snapshot, by its hash, for all runs."""
     with pytest.MonkeyPatch.context() as patch:
+        if (usual := cache_folder()) is not None and "NETKIT_EDU_VM_CACHE" not in os.environ:
+            patch.setenv("NETKIT_EDU_VM_CACHE", str(usual / "vm"))
         patch.setenv("NETKIT_EDU_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -64,14 +64,38 @@ def _binder() -> str:
     return "" if BINDER_PYTHON.is_file() else "repo2docker and py-rattler are not there: make test-tools"
 
 
+def _door() -> str:
+    from netkit_edu.linux.probe import probe_host
+
+    return "; ".join(probe_host().why.splitlines())
+
+
+def _host() -> str:
+    from netkit_edu.linux.probe import probe_host
+
+    report = probe_host()
+    return "; ".join(report.why.splitlines()) or ("" if report["netkit"].ok else str(report["netkit"]))
+
+
+def _vm() -> str:
+    try:
+        from netkit_edu.vm.image import unavailable
+    except ImportError as error:
+        return f"no virtual machines on this system ({error})"
+    return unavailable()
+
+
 KINDS: dict[str, Callable[[], str]] = {
     "kernel": _kernel,
+    "door": _door,
+    "host": _host,
     "browser": _browser,
     "pyodide": _pyodide,
     "vectors": _vectors,
     "compilers": _compilers,
     "notebook": _notebook,
     "binder": _binder,
+    "vm": _vm,
 }
 
 

@@ -13,7 +13,8 @@ from netkit_edu.program.cache import write_whole
 from netkit_edu.vm import cache
 
 _FILE = "known.json"
-_MOST = 64
+_MOST = 128
+_seen: dict[str, str] = {}
 
 
 def sha256(path: Path) -> str:
@@ -38,6 +39,8 @@ def version(program: str) -> str:
 def _remembered(kind: str, path: Path, find: Callable[[], str]) -> str:
     status = path.stat()
     name = f"{kind} {path} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+    if name in _seen:
+        return _seen[name]
     known = _known()
     if name not in known:
         known[name] = find()
@@ -46,6 +49,7 @@ def _remembered(kind: str, path: Path, find: Callable[[], str]) -> str:
         with contextlib.suppress(OSError):
             cache.folder().mkdir(parents=True, exist_ok=True)
             write_whole(cache.folder() / _FILE, json.dumps(known, indent=1).encode())
+    _seen[name] = known[name]
     return known[name]
 
 

@@ -81,6 +81,18 @@ def snapshot(cpus: int = 1, progress: Progress = ignore) -> cache.Entry:
         return cache.lookup(recipe.key) or _build(place, recipe, progress)
 
 
+def unavailable() -> str:
+    """Return why there can be no virtual machine here and what brings it, in one line; "" if there can be one."""
+    try:
+        qemu.find()
+        if find_kernel(cache.folder()) is None and not apt.offered():
+            return "no kernel with netkit: apt-get update, or set NETKIT_EDU_KERNEL to a vmlinuz of 6.7 or later"
+        build_door()
+    except BackendUnavailable as error:
+        return str(error)
+    return ""
+
+
 def present(cpus: int = 1) -> dict | None:
     """Return what is told about the snapshot that `snapshot` would return at once; None if it would have to make it.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,8 @@ _MOUNTS = (
     ("bpf", "/sys/fs/bpf"),
     ("tracefs", "/sys/kernel/tracing"),
 )
+_LINUX = "netkit_edu.linux"
+_IMPORTS = re.compile(r"^from netkit_edu\.linux(\.[\w.]+)? import ([^\n(]+|\([^)]*\))", re.M)
 _SETTLE = 2.0  # seconds of the guest's time
 _SPARE = 24 << 20  # bytes left alone when free memory is emptied
 _PIECE = 16 << 20  # bytes
@@ -80,13 +83,19 @@ def set_clock(door: Door) -> None:
 
 
 def sources() -> list[Path]:
-    """Return the files whose text decides what `prepare` does: a change of one asks for another snapshot."""
-    found = [Path(__file__)]
-    for room in ROOMS:
-        spec = importlib.util.find_spec(room)
-        if spec is not None and spec.origin:
-            found += sorted(Path(spec.origin).parent.glob(f"{Path(spec.origin).stem}*.py"))
-    return found
+    """Return the files whose text decides what `prepare` does: a change of one asks for another snapshot.
+
+    Of a room these are its module and what that imports of the Linux rooms, read as text.
+    """
+    found, names = {Path(__file__)}, list(ROOMS)
+    while names:
+        spec = importlib.util.find_spec(names.pop())
+        if spec is not None and spec.origin and (path := Path(spec.origin)) not in found:
+            found.add(path)
+            for line in _IMPORTS.finditer(path.read_text(encoding="utf-8")):
+                inside = [f"{_LINUX}.{name}" for name in re.findall(r"\w+", line[2])] if not line[1] else []
+                names += inside or [f"{_LINUX}{line[1]}"]
+    return sorted(found)
 
 
 def _timespec(seconds: float) -> bytes:
