@@ -18,6 +18,7 @@ class HookCalls:
 
     def __init__(self):
         self._links: dict[int, int] = {}  # id -> descriptor
+        self._closed_links: set[int] = set()
 
     def prog_attach(self, ns: int, ifindex: int, attach_type: int, prog_id: int, *, flags: int = 0, replace: int = 0,
                     relative: int = 0, expected_revision: int = 0) -> None:  # fmt: skip
@@ -80,6 +81,7 @@ class HookCalls:
         """Close the only descriptor of a link: its program comes off, and the link is gone."""
         self._close(self._link(number))
         del self._links[number]
+        self._closed_links.add(number)
 
     def bpf_link_info(self, number: int) -> BpfLinkInfo:
         """Return what the kernel says of a link (BPF_OBJ_GET_INFO_BY_FD)."""
@@ -93,10 +95,13 @@ class HookCalls:
     def _fd_of(self, number: int, kind: str) -> int:
         """Return the descriptor behind a number: of this kind if there is one, else of another, else one of nothing.
 
-        0 stays 0: no descriptor where none is needed, and where one is, that of something which is not bpf(2)'s.
+        0 stays 0: no descriptor where none is needed, and where one is, that of something which is not bpf(2)'s. The
+        kernel counts programs and links apart: the number of a link that was closed is nobody's, even if a program's.
         """
         if number == 0:
             return 0
+        if kind == "link" and number in self._closed_links:
+            return a.NO_FD
         tables = {
             "program": lambda: self._progs[number].fd if number in self._progs else None,
             "link": lambda: self._links.get(number),

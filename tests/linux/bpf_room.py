@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from types import SimpleNamespace
 
 from netkit_edu.errors import KernelError
@@ -18,12 +19,12 @@ LO = 1  # the loopback's ifindex in any namespace
 class Room(BpfCalls):
     """The calls of bpf(2) as a backend has them."""
 
-    name = "host"
-    kernel = "6.0"
+    name = "room"
 
-    def __init__(self, door=None):
+    def __init__(self, door=None, kernel: str = ""):
         super().__init__()
         self.door = door or open_child()
+        self.kernel = kernel or platform.release()
         self._namespaces: dict[int, SimpleNamespace] = {}
 
     def new_netns(self) -> int:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+from tests.requires import KINDS, require
 
-@pytest.fixture
-def room():
-    """bpf(2) of this machine's kernel through a door of one's own."""
+
+@pytest.fixture(params=["here", "vm"])
+def room(request):
+    """bpf(2) through a door: of this machine's kernel, and of the one in the virtual machine."""
     from tests.linux.bpf_room import Room
 
-    room = Room()
-    yield room
-    room.close()
+    _need("door" if request.param == "here" else "vm")
+    if request.param == "here":
+        room = Room()
+        yield room
+        room.close()
+        return
+    from netkit_edu.vm.machine import open_vm
+
+    with open_vm() as machine:
+        yield Room(machine.door, machine.kernel)
 
 
 @pytest.fixture
@@ -28,3 +37,8 @@ def hash_map(room) -> int:
     from netkit_edu.uapi import BPF_MAP_TYPE_HASH
 
     return room.map_create(MapSpec("table", BPF_MAP_TYPE_HASH, 4, 4, 2))
+
+
+def _need(kind: str) -> None:
+    if kind in KINDS:
+        require(kind)
