@@ -27,6 +27,7 @@ _ROOMS = {
     "netkit_edu.sim.driver": ("NetDevice",),
     "netkit_edu.device": ("ANY", "Device", "Pair"),
     "netkit_edu.node": ("Node", "Pod", "Summary"),
+    "netkit_edu.costs": ("Cost", "Costs"),
     "netkit_edu.lab": ("Lab",),
     "netkit_edu.course": (
         "predict", "check", "hint", "solution", "progress", "refused", "NotRefused", "NotSolved",
@@ -34,6 +35,7 @@ _ROOMS = {
     ),
     "netkit_edu.ui.show": ("legend", "show_chain"),
     "netkit_edu.ui.stepper": ("stepper",),
+    "netkit_edu.ui.steps": ("steps",),
     "netkit_edu.ui.widgets": ("VerdictKnob", "PolicySwitch"),
 }  # fmt: skip
 _LAYERS = ("IP", "UDP", "TCP", "ICMP", "Ether", "ARP", "Dot1Q", "IPv6", "Raw")  # scapy's own classes, without its noise

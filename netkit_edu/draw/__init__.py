@@ -4,6 +4,7 @@ Every function takes a record and returns a string; ``text_*`` is the plain-text
 that was not executed or read back, and nothing here imports a notebook.
 """
 
+from netkit_edu.draw.bars import bars, text_bars
 from netkit_edu.draw.beside import comparison
 from netkit_edu.draw.key import legend, text_legend
 from netkit_edu.draw.lanes import journey
@@ -13,11 +14,13 @@ from netkit_edu.draw.words import text_comparison, text_journey
 __all__ = [
     "EndView",
     "PairView",
+    "bars",
     "chain",
     "comparison",
     "journey",
     "legend",
     "pair",
+    "text_bars",
     "text_chain",
     "text_comparison",
     "text_journey",

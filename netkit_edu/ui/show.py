@@ -29,7 +29,10 @@ def drawing(obj, brief: bool = False) -> str | None:
     return None
 
 
-_DRAWN = {"Journey": draw.journey, "Comparison": draw.comparison, "Pair": draw.pair, "PairView": draw.pair}
+_DRAWN = {
+    "Journey": draw.journey, "Comparison": draw.comparison, "Pair": draw.pair, "PairView": draw.pair,
+    "Costs": draw.bars,
+}  # fmt: skip
 
 
 def as_html(obj, brief: bool = False) -> str:
@@ -213,6 +216,7 @@ DRAWINGS = (
     ("netkit_edu.journey", "Comparison"),
     ("netkit_edu.device", "Pair"),
     ("netkit_edu.draw.pairs", "PairView"),
+    ("netkit_edu.costs", "Costs"),
 )
 
 

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from netkit_edu import draw
+from netkit_edu.costs import Cost, Costs
 from netkit_edu.draw.palette import DARK, FONTS, LIGHT, css, width
 from netkit_edu.journey import Fate, FateKind, Hop, HopKind, Journey, compare
 from netkit_edu.uapi import Context, Hook, Policy
@@ -44,6 +45,11 @@ def lab(device: str = "veth") -> Journey:
         return pod.send(nk.IP(dst=small.outside.ip) / nk.UDP(dport=53) / b"hi")
 
 
+def costs(n: int, base: str = "") -> Costs:
+    """A table of this many rows."""
+    return Costs({f"path {i}": Cost(5e6 + i * 1e5, 5e6, 5e6 + i * 2e5) for i in range(n)}, base=base)
+
+
 DRAWINGS = {
     "simulated veth": lambda: draw.journey(lab()),
     "simulated netkit in brief": lambda: draw.journey(lab("netkit"), brief=True),
@@ -61,6 +67,10 @@ DRAWINGS = {
     "chain": lambda: draw.chain(view("count", "drop_dns"), "peer"),
     "empty chain": lambda: draw.chain(view(), Hook.PEER),
     "legend": draw.legend,
+    "bars": lambda: draw.bars(costs(4, base="path 0")),
+    "many bars": lambda: draw.bars(costs(17)),
+    "no bars": lambda: draw.bars(Costs()),
+    "nasty bars": lambda: draw.bars(Costs({NASTY * 3: Cost(1, 0, 1e9)}, NASTY, NASTY * 3, NASTY * 9)),
 }
 
 
