@@ -82,9 +82,9 @@ class ProgCalls:
         except KernelError as refusal:
             raise self._explained(refusal, code, fds, prog_type) from None
         self._progs[number] = LinuxProg(number, code.name, fd, prog_type, main, code)
-        tracer = getattr(self, "_tracer", None)
-        if tracer is not None and prog_type == BPF_PROG_TYPE_SCHED_CLS:
-            tracer.watch(number, fd, main)
+        watch = getattr(getattr(self, "_tracer", None), "watch", None)
+        if watch is not None and prog_type == BPF_PROG_TYPE_SCHED_CLS:
+            watch(number, code.name, fd, main)
         return number
 
     def prog_verify(self, code: ProgramCode, maps: Mapping[str, MapSpec], *, level: int = 1) -> Verification:

@@ -9,6 +9,7 @@ Linux 6.12).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from netkit_edu.errors import KernelError
 from netkit_edu.linux import bpfattr as a
@@ -36,30 +37,32 @@ _ASSEMBLY = """
 """
 
 
-def insns(number: int) -> tuple[Insn, ...]:
-    """Return the program that tells of the program with this id."""
+def told(number: int) -> tuple[Insn, ...]:
+    """Return the program that tells of the end of the program with this id."""
     text = FORMAT.encode().ljust(16, b"\0")
     words = struct.unpack("<2Q", text)
     stores = "\n".join(f"r3 = {word:#x} ll\n*(u64 *)(r10 {8 * n - 24}) = r3" for n, word in enumerate(words))
     return isa.assemble(_ASSEMBLY.format(text=stores, size=len(FORMAT) + 1, number=number))
 
 
-def watch(door: Door, number: int, fd: int, main: int) -> int:
-    """Have the end of a program told; return the descriptor in the door that keeps it so: closing it ends it.
+def watch(door: Door, fd: int, main: int, insns: Iterable[Insn], *, name: str = "nk_fexit") -> int:
+    """Have a program run at the end of another; return the descriptor in the door that keeps it so: closing it ends it.
 
     Args:
-        number: the program's id, as it is to appear.
-        fd: its descriptor in the door.
-        main: the type id of its main function in its own BTF.
+        fd: the descriptor in the door of the program whose end is watched.
+        main: the type id of its main function in its own BTF (`btfload.Types.main`).
+        insns: what runs there, for example what `told` returns; descriptors of maps are the door's. Its context holds
+            the arguments as u64, of which the first is the skb, and is for bpf_get_func_ret.
+        name: what the kernel calls it.
 
     Raises:
         KernelError: the kernel cannot: EINVAL for a program without BTF or a kernel without BPF_EVENTS.
     """
     batch = door.batch()
-    code = isa.encode(insns(number))
+    code = isa.encode(insns)
     attr = a.PROG_LOAD_ATTR.pack(
-        BPF_PROG_TYPE_TRACING, len(code) // 8, batch.put(code), batch.put(b"GPL\0"), 0, 0, 0, 0, 0, b"nk_fexit", 0,
-        BPF_TRACE_FEXIT, 0, 0, 0, 0, 0, 0, 0, main, fd,
+        BPF_PROG_TYPE_TRACING, len(code) // 8, batch.put(code), batch.put(b"GPL\0"), 0, 0, 0, 0, 0, a.object_name(name),
+        0, BPF_TRACE_FEXIT, 0, 0, 0, 0, 0, 0, 0, main, fd,
     )  # fmt: skip
     made = a.bpf(batch, a.PROG_LOAD, attr)
     attr = batch.put(a.RAW_TRACEPOINT_ATTR.pack(0, 0))
