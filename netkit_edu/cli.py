@@ -4,6 +4,7 @@ doctor    what this machine can do, and what brings the rest (the default)
 claims    every claim of the article: its chapter, cell and tests, and which are still open
 progress  the exercises that this learner has solved
 record    run notebooks on real Linux, and keep what it answered for machines that cannot ask it
+compare   execute random scenarios on two backends, and show the smallest on which they disagree
 vm        build: make the snapshot that Lab("vm") starts from, now; clean: remove it, and the kernel with it
 """
 
@@ -17,6 +18,7 @@ import time
 from collections.abc import Sequence
 
 from netkit_edu import __version__, doctor
+from netkit_edu.compare import command
 from netkit_edu.errors import NetkitEduError
 
 
@@ -83,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     recording = commands.add_parser("record")
     recording.add_argument("chapters", nargs="*", metavar="NN", help="chapters, for example 09; by default all")
     recording.set_defaults(run=lambda given: _record(given.chapters))
+    command.add_arguments(commands.add_parser("compare"))
     machine = commands.add_parser("vm").add_subparsers(metavar="build|clean", required=True)
     build = machine.add_parser("build")
     build.add_argument("--cpus", type=int, default=1, metavar="N", help="processors of the machine; by default 1")
