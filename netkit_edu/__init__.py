@@ -24,7 +24,7 @@ _ROOMS = {
     "netkit_edu.programs": ("compile", "read_object", "CompiledObject", "Program", "BrokenProgram", "RunResult"),
     "netkit_edu.loaded": ("LoadedProgram",),
     "netkit_edu.attachment": ("Attachment",),
-    "netkit_edu.sim.driver": ("NetDevice",),
+    "netkit_edu.sim.driver": ("NetDevice", "net_device_ops"),
     "netkit_edu.device": ("ANY", "Device", "Pair"),
     "netkit_edu.node": ("Node", "Pod", "Summary"),
     "netkit_edu.costs": ("Cost", "Costs"),

@@ -265,3 +265,103 @@ def test_what_is_no_driver_is_refused_before_anything_is_made(lab, what):
 def test_a_driver_cannot_take_a_kernels_drivers_name(lab):
     with pytest.raises(nk.UsageError, match="already"):
         lab.pod("toy", device=type("veth", (Wire,), {}))
+
+
+# a table of functions -------------------------------------------------------------------------------------------------
+
+
+def wire_xmit(skb, dev):
+    skb.dev = dev.peer
+    dev.netif_rx(skb)
+    return nk.NETDEV_TX_OK
+
+
+def test_a_table_of_functions_is_a_driver_too(lab):
+    opened = []
+
+    def wire_open(dev):
+        opened.append(dev.name)
+        nk.NetDevice.ndo_open(dev)
+
+    class Filled(nk.NetDevice):
+        net_device_ops = nk.net_device_ops(ndo_start_xmit=wire_xmit, ndo_open=wire_open)
+
+    journey = lab.host.send(to(driven(lab, Filled)))
+    assert journey.fate.delivered and opened == ["toy", "eth0"]
+    assert [h.function for h in journey.hops if h.kind is nk.HopKind.DRIVER] == ["wire_xmit"]
+    assert repr(Filled.net_device_ops) == ".ndo_start_xmit = wire_xmit,\n.ndo_open = wire_open,"
+
+
+def test_a_subclass_goes_on_from_its_parents_table(lab):
+    class Filled(nk.NetDevice):
+        net_device_ops = nk.net_device_ops(ndo_start_xmit=wire_xmit)
+
+    class Counted(Filled):
+        def ndo_start_xmit(self, skb):
+            self.dev_sw_netstats_tx_add(skb, len(skb))
+            return super().ndo_start_xmit(skb)
+
+    pod = driven(lab, Counted)
+    assert lab.host.send(to(pod)).fate.delivered and pod.pair.stats.tx_packets == 1
+
+
+def test_a_table_holds_what_a_driver_has_and_nothing_else():
+    for entries in ({"ndo_start": wire_xmit}, {"ndo_start_xmit": 7}):
+        with pytest.raises(nk.UsageError):
+            nk.net_device_ops(**entries)
+    for space in (
+        {"net_device_ops": {"ndo_start_xmit": wire_xmit}},
+        {"net_device_ops": nk.net_device_ops(ndo_start_xmit=wire_xmit), "ndo_start_xmit": wire_xmit},
+    ):
+        with pytest.raises(nk.UsageError):
+            type("Filled", (nk.NetDevice,), space)
+
+
+def test_a_table_without_ndo_start_xmit_is_no_driver(lab):
+    class Filled(nk.NetDevice):
+        net_device_ops = nk.net_device_ops(ndo_open=nk.NetDevice.ndo_open)
+
+    with pytest.raises(nk.UsageError, match="no ndo_start_xmit"):
+        lab.pod("toy", device=Filled)
+
+
+# scrubbing and the Ethernet header by hand ----------------------------------------------------------------------------
+
+
+def test_what_netif_rx_does_may_be_done_by_hand_and_is_then_vethes_order(lab):
+    class ByHand(nk.NetDevice):
+        def ndo_start_xmit(self, skb):
+            self.skb_scrub_packet(skb, self.peer.net is not self.net)
+            skb.protocol = self.eth_type_trans(skb, self.peer)
+            self.netif_rx(skb)
+            return nk.NETDEV_TX_OK
+
+    toy, veth = driven(lab, ByHand), lab.pod("web", device="veth")
+    veth.listen(udp=7)
+    for pod in (toy, veth):
+        lab.host.send(to(pod))
+    one, two = (lab.host.send(to(pod), mark=7) for pod in (toy, veth))
+    left, right = (
+        [(h.function, h.node == "host") for h in j.hops if h.kind is not nk.HopKind.DRIVER] for j in (one, two)
+    )
+    assert left == [hop for hop in right if not hop[0].startswith("__dev_forward_skb")]
+    frame = nk.Ether(src=toy.pair.mac, dst="02:00:00:00:00:99") / to(toy)
+    assert lab.host.send(frame, dev=toy.pair.primary).fate.reason == "OTHERHOST"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda dev, skb: dev.eth_type_trans(skb, None), "which device receives"),
+        (lambda dev, skb: dev.eth_type_trans(skb.pull(len(skb)) and skb, dev.peer), "0 bytes are left"),
+        (lambda dev, skb: dev.skb_scrub_packet(None, True), "a packet is meant"),
+    ],
+)
+def test_what_they_cannot_be_asked_is_said(lab, call, words):
+    class Wrong(nk.NetDevice):
+        def ndo_start_xmit(self, skb):
+            call(self, skb)
+            self.kfree_skb(skb)
+            return nk.NETDEV_TX_OK
+
+    assert words in fault(lab, Wrong)

@@ -178,7 +178,9 @@ def _wrong_books(misses: Misses) -> str:
         return "Only where the backlog is full it is wrong: netif_rx returns 1 for a packet that did not fit."
     short = [m for m in misses if m.case.packets <= BACKLOG + 1]
     if all(m.got.tx_packets == m.got.rx_packets == m.expected.rx_packets for m in short):
-        return "The packets are right, the bytes are not: take len(skb) before netif_rx, which takes the header off."
+        if all(m.expected.rx_bytes - m.got.rx_bytes == ETHERNET * m.got.rx_packets for m in short):
+            return "14 bytes are missing of each packet. Count the whole frame: len(skb), before netif_rx shortens it."
+        return "The packets are right, the bytes are not: each counts with its whole frame, len(skb) before netif_rx."
     if not any(m.got.rx_packets for m in short):
         return "What this end transmits, the other end has received: self.peer is a device that counts too."
     if not any(m.got.tx_packets for m in short):

@@ -11,11 +11,20 @@ the machine is at rest afterwards and goes on.
             return nk.NETDEV_TX_OK
 
     pod = lab.pod("toy", device=Wire)
+
+In C a driver is functions and a table that names them. That can be said too, with the kernel's own arguments:
+
+    def wire_xmit(skb, dev): ...
+
+    class Wire(nk.NetDevice):
+        net_device_ops = nk.net_device_ops(ndo_start_xmit=wire_xmit)
 """
 
 from __future__ import annotations
 
+import functools
 import traceback
+from collections.abc import Callable
 
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import DriverFault, KernelError, ProgramFault, UsageError
@@ -26,15 +35,55 @@ from netkit_edu.sim.dev import __dev_queue_xmit as dev_queue_xmit
 from netkit_edu.sim.netdevice import NetDeviceOps, eth_mac_addr
 from netkit_edu.sim.rtnetlink import register_netdevice, rtnl_create_link, unregister_netdevice, validate_address
 from netkit_edu.sim.skbuff import consume_skb, eth_type_trans, kfree_skb_reason, skb_scrub_packet
-from netkit_edu.uapi import NETDEV_TX_BUSY, NETDEV_TX_OK, NetXmit
+from netkit_edu.uapi import ETH_HLEN, NETDEV_TX_BUSY, NETDEV_TX_OK, NetXmit
+
+OPS = ("ndo_init", "ndo_open", "ndo_stop", "ndo_start_xmit")
+
+
+def net_device_ops(**functions: Callable) -> Table:
+    """Return a driver's table of functions, for the class attribute ``net_device_ops``.
+
+    Args:
+        functions: ``ndo_start_xmit(skb, dev)``, and as far as the driver has them ``ndo_init(dev)``, ``ndo_open(dev)``
+            and ``ndo_stop(dev)``; what is left out is `NetDevice`'s own.
+
+    Raises:
+        UsageError: no such entry, or no function.
+    """
+    for name, function in functions.items():
+        if name not in OPS:
+            raise UsageError(f"a driver's table has {', '.join(OPS)}, and no {name}")
+        if not callable(function):
+            raise UsageError(f"{name} is to be a function, not {function!r}")
+    return Table(functions)
+
+
+class Table(dict):
+    """What `net_device_ops` made: functions by the names of their entries."""
+
+    def __repr__(self) -> str:
+        return "".join(f".{name} = {function.__name__},\n" for name, function in self.items()).rstrip()
 
 
 class NetDevice(netdevice.NetDevice):
     """A device whose driver is the methods of a subclass; ``peer`` is the other end, of the same class.
 
     A subclass defines ``ndo_start_xmit(self, skb)``, and may define ``ndo_open(self)`` and ``ndo_stop(self)``, which by
-    default give and take the carrier as veth does, and ``ndo_init(self)``, for what it keeps in ``self``.
+    default give and take the carrier as veth does, and ``ndo_init(self)``, for what it keeps in ``self``. Or it names
+    functions of that kind in a table of its own, ``net_device_ops``.
     """
+
+    def __init_subclass__(cls, **how) -> None:
+        super().__init_subclass__(**how)
+        table = cls.__dict__.get("net_device_ops")
+        if table is None:
+            return
+        if not isinstance(table, Table):
+            raise UsageError(f"{cls.__name__}.net_device_ops is made with nk.net_device_ops(ndo_start_xmit=...)")
+        for name, function in table.items():
+            if name in cls.__dict__:
+                raise UsageError(f"{cls.__name__} has {name} twice: in its table, and as a method")
+            setattr(cls, name, _packet_first(function) if name == "ndo_start_xmit" else function)
 
     def __init__(self, kernel):
         ops = NetDeviceOps(
@@ -83,6 +132,26 @@ class NetDevice(netdevice.NetDevice):
             skb.protocol = eth_type_trans(skb, receiver)
         return core.netif_rx(skb)
 
+    def skb_scrub_packet(self, skb: SkBuff, xnet: bool) -> None:
+        """Take off what must not follow a packet to another device; with ``xnet``, to another namespace.
+
+        The route it had, for one; with ``xnet`` also its mark.
+        """
+        skb_scrub_packet(self._own(skb), xnet)
+
+    def eth_type_trans(self, skb: SkBuff, dev: NetDevice) -> int:
+        """Take the Ethernet header off a frame that ``dev`` receives, which becomes ``skb.dev``; return its ethertype.
+
+        Whether it is meant for ``dev`` is noted in ``skb.pkt_type``; the ethertype is for ``skb.protocol``.
+        """
+        if not isinstance(dev, netdevice.NetDevice):
+            raise DriverFault(f"{self.kind}: eth_type_trans is told which device receives, self.peer, not {dev!r}")
+        if len(self._own(skb)) < ETH_HLEN:
+            raise DriverFault(
+                f"{self.kind}: eth_type_trans needs the Ethernet header on, and {len(skb)} bytes are left"
+            )
+        return eth_type_trans(skb, dev)
+
     def dev_queue_xmit(self, skb: SkBuff) -> int:
         """Hand a packet on to be transmitted by ``skb.dev``, which is another device."""
         self._hand_on(skb)
@@ -111,12 +180,26 @@ class NetDevice(netdevice.NetDevice):
         """Count a packet that this device could not transmit."""
         core.dev_core_stats_tx_dropped_inc(skb, self)
 
-    def _hand_on(self, skb: SkBuff) -> None:
+    def _own(self, skb: SkBuff) -> SkBuff:
         if not isinstance(skb, SkBuff):
             raise DriverFault(f"{self.kind}: a packet is meant, the skb that ndo_start_xmit was given, not {skb!r}")
+        return skb
+
+    def _hand_on(self, skb: SkBuff) -> None:
+        self._own(skb)
         if id(skb) in self._handed:
             raise DriverFault(f"{self.kind}: one packet was handed on or freed twice: it is not the driver's any more")
         self._handed[id(skb)] = skb
+
+
+def _packet_first(function: Callable) -> Callable:
+    """Return a function with the kernel's arguments, the packet first, as a method."""
+
+    @functools.wraps(function)
+    def method(self, skb):
+        return function(skb, self)
+
+    return method
 
 
 def _checked_xmit(cls: type[NetDevice]):

@@ -68,12 +68,13 @@ def test_the_books_are_those_that_veth_keeps(seed):
         assert now.rx_bytes - was.rx_bytes == expected.rx_bytes
 
 
-def pair(*, late=False, blind=False, tx=True, rx=True, swapped=False, leak=False, silent=False):
+def pair(*, late=False, blind=False, tx=True, rx=True, swapped=False, leak=False, silent=False,
+         short=False, long=False):  # fmt: skip
     """Make a pair with some of the mistakes."""
 
     class Pair(nk.NetDevice):
         def ndo_start_xmit(self, skb):
-            length = len(skb)
+            length = len(skb) - 14 * short + 4 * long
             if not silent:
                 skb.dev = self.peer
             if leak:
@@ -100,7 +101,9 @@ def pair(*, late=False, blind=False, tx=True, rx=True, swapped=False, leak=False
         ({"silent": True}, "Which device is to receive"),
         ({"leak": True}, "scrubs by hand"),
         ({"tx": False, "rx": False}, "stay 0"),
-        ({"late": True}, "take len(skb) before"),
+        ({"late": True}, "14 bytes are missing"),
+        ({"short": True}, "14 bytes are missing"),
+        ({"long": True}, "the bytes are not"),
         ({"blind": True}, "netif_rx returns 1"),
         ({"rx": False}, "has received"),
         ({"tx": False}, "tx is for self"),
