@@ -37,6 +37,7 @@ FLOORS = (
     "sys",
     "costs",
     "node",
+    "measuring",
     "lab",
     "compare",
     "draw",
