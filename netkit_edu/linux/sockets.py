@@ -1,0 +1,214 @@
+"""Sockets in a lab's namespaces: those that listen, and one send with everything that it sets off."""
+
+from __future__ import annotations
+
+import socket as names
+import struct
+from collections.abc import Mapping, Sequence
+
+from netkit_edu.backend import Received, SendRequest
+from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.journey import Journey
+from netkit_edu.linux import evidence, netns, sink
+from netkit_edu.linux.door import Batch, Data, Result
+from netkit_edu.linux.netlink import u32
+from netkit_edu.linux.netns import AF_INET, IPPROTO_UDP, SOCK_DGRAM, Namespace
+from netkit_edu.linux.sender import ICMP_HLEN, IP_PKTINFO, SOL_IP, Sender, source_port
+from netkit_edu.linux.talk import MSG_DONTWAIT
+from netkit_edu.uapi import Errno
+
+IP_RECVORIGDSTADDR = IP_ORIGDSTADDR = 20
+SINK_PORT = 9  # the port that a sink is bound to; what is for others is led to it
+DATAGRAM = 1 << 16  # bytes
+_CONTROL = 64  # bytes of a datagram's control messages that are looked at
+_HEAD = 56 + 16 + 16 + _CONTROL  # bytes: struct msghdr, one struct iovec, the sender's address, control messages
+DEVICES_A_READ = 24  # lines of /proc/net/dev that one read() gives back, at least
+BURST = 500  # packets sent in one round trip
+KEPT = 2000  # packets sent before what has been received is fetched
+TRIES = 40
+SECOND = 1.05  # seconds, a little more than the kernel waits between two ARP requests
+_COUNTERS = {"rx_bytes": 0, "rx_packets": 1, "rx_dropped": 3, "tx_bytes": 8, "tx_packets": 9, "tx_dropped": 11}
+
+
+class SocketCalls:
+    """The part of a backend that listens and sends; it needs ``door``, ``cpus``, ``_ns``, ``_net`` and ``_tracer``."""
+
+    def __init__(self):
+        self._leftover: list[tuple[Namespace, int, bool]] = []  # sockets to be closed; whether an answer may be on one
+        self._sent_since = 0
+
+    # listening --------------------------------------------------------------------------------------------------------
+
+    def listen(self, ns: int, *, udp: int) -> None:
+        """Open a UDP socket on this port, or with port 0 one that takes what comes for any; EADDRINUSE if there is."""
+        net = self._net(ns)
+        if not 0 <= udp <= 0xFFFF:
+            raise UsageError(f"{udp} is not a port: 1 to 65535, or 0 for all")
+        if udp in net.ports:
+            raise KernelError("EADDRINUSE")
+        self._sweep()
+        batch = self.door.batch()
+        batch.setns(net.fd)
+        sock = netns.socket(batch, SOCK_DGRAM, IPPROTO_UDP)
+        batch.call("setsockopt", sock, SOL_IP, IP_RECVORIGDSTADDR, u32(1), 4)
+        bound = batch.call("bind", sock, struct.pack("=H", AF_INET) + struct.pack(">H12x", udp or SINK_PORT), 16)
+        try:
+            batch.run()
+        except KernelError:
+            if bound.errno:
+                self.door.call("close", sock.value)
+            raise
+        net.ports[udp] = sock.value
+        if not udp:
+            net.held += sink.install(self.door, net.fd, sock.value)
+
+    def received(self, ns: int) -> list[Received]:
+        """Return what the namespace's sockets have received so far, in order (the last 65536)."""
+        net = self._net(ns)
+        self._sweep()
+        self._take_datagrams([(net, sock) for sock in net.ports.values()])
+        return list(net.received)
+
+    def _take_datagrams(self, wanted: list[tuple[Namespace, int]], echo: bool = False, at_once: int = 4) -> None:
+        """Take everything that waits on these sockets; ``echo``: ping sockets, whose datagrams are ICMP."""
+        while wanted:
+            batch = self.door.batch()
+            buffer = batch.room(DATAGRAM)
+            parts = [(net, sock, [_receive(batch, sock, buffer) for _ in range(at_once)]) for net, sock in wanted]
+            batch.run()
+            wanted = []
+            for net, sock, got in parts:
+                net.received.extend(_datagram(head.value, data.value, echo) for n, head, data in got if not n.errno)
+                if got[-1][0].errno != Errno.EAGAIN:
+                    wanted.append((net, sock))
+            at_once = 64
+
+    def _sweep(self) -> None:
+        """Close the sockets that have sent; what came back to one of them is kept."""
+        left, self._leftover = self._leftover, []
+        if not left:
+            return
+        self._take_datagrams([(net, sock) for net, sock, echo in left if echo], echo=True, at_once=2)
+        batch = self.door.batch()
+        for _, sock, _ in left:
+            batch.call("close", sock, must=False)
+        batch.run()
+
+    # sending ----------------------------------------------------------------------------------------------------------
+
+    def send(self, ns: int, request: SendRequest) -> Journey:
+        """Send one packet and return what happened to it."""
+        return self._send(ns, request, 1)[0]
+
+    def send_many(self, ns: int, request: SendRequest, n: int) -> Sequence[Journey]:
+        """Send ``n`` packets back to back. Linux runs the softirq of each before the sender goes on."""
+        journeys: list[Journey] = []
+        while len(journeys) < n:
+            journeys += self._send(ns, request, min(BURST, n - len(journeys)))
+        return journeys
+
+    def _send(self, ns: int, request: SendRequest, n: int) -> list[Journey]:
+        net = self._net(ns)
+        if not 0 <= request.cpu < self.cpus:
+            raise UsageError(f"no CPU {request.cpu}: this machine has {self.cpus}, counted from 0")
+        port = source_port(request)
+        listening = net.ports.get(port or -1) or (net.ports.get(0) if port == SINK_PORT else None)
+        sender = Sender(request, listening)
+        self._sweep()
+        batch = self.door.batch()
+        text = batch.room(netns.TEXT)
+        before = self._read_counters(batch, text)
+        if self.cpus > 1:
+            mask = (1 << request.cpu).to_bytes(128, "little")
+            batch.call("sched_setaffinity", 0, len(mask), mask)
+        batch.setns(net.fd)
+        sock = sender.open(batch)
+        self._tracer.start(batch)
+        sent = [sender.send(batch, sock) for _ in range(n)]
+        traced = self._tracer.stop(batch)
+        sender.done(batch, sock)
+        after = self._read_counters(batch, text)
+        try:
+            batch.run()
+        except KernelError as refused:  # the socket could not be made as it should be
+            if not isinstance(sock, Result) or not sock.done or sock.errno:
+                raise
+            self._leftover.append((net, sock.value, False))
+            return [evidence.refused(self.kernel, request, refused.errno)] * n
+        finally:
+            if sender.temporary and isinstance(sock, Result) and sock.done and not sock.errno and sent[0].done:
+                self._leftover.append((net, sock.value, request.via == "icmp"))
+        for _ in range(TRIES):
+            if not self._tracer.waiting(traced):
+                break
+            traced, after = self._a_second_later()
+        self._sent_since += n
+        if self._sent_since > KEPT:
+            self._sent_since = 0
+            self._take_datagrams([(other, held) for other in self._ns.values() for held in other.ports.values()])
+        errnos = [result.errno for result in sent]
+        return self._tracer.journeys(traced, request, errnos, _moved(before, after))
+
+    def _a_second_later(self) -> tuple[Data, list]:
+        """Let the kernel's timers run; return the recording as it is then, and the counters."""
+        batch = self.door.batch()
+        self._tracer.resume(batch)
+        batch.call("nanosleep", struct.pack("=qq", *divmod(int(SECOND * 1e9), 10**9)), 0)
+        traced = self._tracer.stop(batch)
+        after = self._read_counters(batch, batch.room(netns.TEXT))
+        batch.run()
+        return traced, after
+
+    def _read_counters(self, batch: Batch, text: int) -> list[tuple[Namespace, list[Data]]]:
+        """Append the reading of every namespace's /proc/net/dev."""
+        found = []
+        for net in self._ns.values():
+            batch.call("lseek", net.dev, 0, 0)
+            reads = range(1 + net.devices // DEVICES_A_READ)
+            parts = [batch.read(text, batch.call("read", net.dev, text, netns.TEXT), netns.TEXT) for _ in reads]
+            found.append((net, parts))
+        return found
+
+
+def _receive(batch: Batch, sock: int, buffer: int) -> tuple[Result, Data, Data]:
+    """Append one recvmsg(2); return its result, its header with addresses, and the datagram."""
+    head = batch.put(bytes(_HEAD))
+    name, control = head + 72, head + 88
+    iov = batch.put(struct.pack("=QQ", buffer, DATAGRAM))
+    head = batch.put(struct.pack("=QIIQQQQii", name, 16, 0, iov, 1, control, _CONTROL, 0, 0))
+    got = batch.call("recvmsg", sock, head, MSG_DONTWAIT, must=False)
+    return got, batch.read(name, 16 + _CONTROL), batch.read(buffer, got, DATAGRAM)
+
+
+def _datagram(head: bytes, data: bytes, echo: bool) -> Received:
+    """Read a datagram: its sender's address, the one it was for from its control message, and its payload."""
+    sport, src = struct.unpack_from(">2xH4s", head)
+    level, kind = struct.unpack_from("=8xii", head, 16)
+    dport, dst = 0, bytes(4)
+    if (level, kind) == (SOL_IP, IP_ORIGDSTADDR):
+        dport, dst = struct.unpack_from(">2xH4s", head, 32)
+    elif (level, kind) == (SOL_IP, IP_PKTINFO):
+        dst = head[40:44]
+    text = names.inet_ntoa
+    return Received(text(src), 0 if echo else sport, text(dst), dport, data[ICMP_HLEN:] if echo else data)
+
+
+def _counters(read: list[tuple[Namespace, list[Data]]]) -> dict[str, list[int]]:
+    """Return the numbers of /proc/net/dev by "node/device"."""
+    found = {}
+    for net, parts in read:
+        for line in b"".join(part.value for part in parts).decode().splitlines()[2:]:
+            name, _, numbers = line.partition(":")
+            found[f"{net.name}/{name.strip()}"] = [int(number) for number in numbers.split()]
+    return found
+
+
+def _moved(before: list, after: list) -> Mapping[str, Mapping[str, int]]:
+    """Return by how much each device's counters have grown, without those that have not."""
+    then, moved = _counters(before), {}
+    for device, now in _counters(after).items():
+        was = then.get(device, [0] * 16)
+        grown = {name: now[at] - was[at] for name, at in _COUNTERS.items() if now[at] != was[at]}
+        if grown:
+            moved[device] = grown
+    return moved
