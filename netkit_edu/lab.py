@@ -378,6 +378,14 @@ def _open_backend(name: str, cpus: int, backlog: int) -> Backend:
         from netkit_edu.sim.backend import SimBackend
 
         return SimBackend(cpus=cpus, backlog=backlog)
+    if name == "vm":
+        from netkit_edu.linux.backend import LinuxBackend
+        from netkit_edu.vm.machine import open_vm
+
+        machine = open_vm(cpus)
+        return LinuxBackend(
+            machine.door, name="vm", kernel=machine.kernel, cpus=cpus, backlog=backlog, close=machine.close
+        )
     if name in BACKENDS:
         raise BackendUnavailable(f"the {name!r} backend is not part of this version; it has: 'sim' (or 'auto')")
     raise UsageError(f"backend is one of {', '.join(map(repr, (*BACKENDS, 'auto')))}, not {name!r}")
