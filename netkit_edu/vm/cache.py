@@ -128,6 +128,20 @@ def locked(waiting: Callable[[], None]) -> Iterator[Path]:
         os.close(handle)
 
 
+def tidy() -> None:
+    """Remove what a killed build has left, unless a build is going on."""
+    place = folder()
+    if next(place.glob(f"{_UNFINISHED}*"), None) is None:
+        return
+    with contextlib.suppress(OSError):
+        handle = os.open(place / "lock", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            sweep(place)
+        finally:
+            os.close(handle)
+
+
 def sweep(place: Path) -> None:
     """Remove what a killed build has left; only the holder of the lock may."""
     for path in place.glob(f"{_UNFINISHED}*"):

@@ -70,6 +70,7 @@ def snapshot(cpus: int = 1, progress: Progress = ignore) -> cache.Entry:
         raise UsageError(f"a virtual machine has 1 to {qemu.MOST_CPUS} processors, not {cpus!r}")
     program = qemu.find()
     place = cache.folder()
+    cache.tidy()
     if (found := find_kernel(place)) is not None:
         recipe = Recipe(program, identity.version(program), cpus, found, build_door())
         if entry := cache.lookup(recipe.key):
@@ -124,6 +125,8 @@ def _build(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:
     data = initramfs(recipe)
     inside = ", ".join(["the door", *recipe.kernel.modules])
     progress("initramfs", f"{_size(len(data))}: {inside}")
+    with cache.work_folder(place) as work:
+        launcher.build(place, work)
     guest, door = _boot(recipe, data, progress)
     try:
         prepare.prepare(door, list(recipe.kernel.modules), progress)

@@ -4,44 +4,45 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import platform
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
-from netkit_edu.linux import build
-from netkit_edu.program.cache import write_whole
+from netkit_edu.linux import build as door
 from netkit_edu.program.toolchain import all_compilers
 from netkit_edu.vm import cache
 
 SOURCE = Path(__file__).with_name("launch.c")
 
 
-@functools.lru_cache(maxsize=8)
-def _built(place: Path) -> Path | None:
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return None
-    key = hashlib.sha256(SOURCE.read_bytes() + repr((build.FLAGS, build._TARGETS)).encode()).hexdigest()[:16]
-    path = place / f"launch-{key}"
-    if path.is_file():
-        return path
-    for compiler in all_compilers():
-        with tempfile.TemporaryDirectory(prefix="netkit-edu-") as work:
-            made = Path(work) / "launch"
-            target, command = build._TARGETS[compiler.kind], build._COMMANDS[compiler.kind]
-            words = [compiler.path, *command, *target, *build.FLAGS, "-o", str(made), str(SOURCE)]
-            if subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL).returncode == 0:
-                place.mkdir(parents=True, exist_ok=True)
-                write_whole(path, made.read_bytes(), mode=0o755)
-                return path
-    return None
-
-
 def path() -> Path | None:
-    """Return the program, built if the cache does not hold it yet; None where it cannot be built."""
-    found = _built(cache.folder())
-    if found is not None and not found.is_file():  # the cache was cleaned meanwhile
-        _built.cache_clear()
-        found = _built(cache.folder())
-    return found
+    """Return the program, if it was built."""
+    found = cache.folder() / _name()
+    return found if found.is_file() else None
+
+
+def build(place: Path, work: Path) -> None:
+    """Build it into ``place`` if it is not there; nothing happens where it cannot be built or would not run.
+
+    Args:
+        work: a folder for what lies about meanwhile.
+    """
+    if (place / _name()).is_file() or sys.platform != "linux" or platform.machine() != "x86_64":
+        return
+    made = work / "launch"
+    for compiler in all_compilers():
+        target, command = door._TARGETS[compiler.kind], door._COMMANDS[compiler.kind]
+        words = [compiler.path, *command, *target, *door.FLAGS, "-o", str(made), str(SOURCE)]
+        environment = os.environ | {"TMPDIR": str(work)}
+        if subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, env=environment).returncode == 0:
+            made.chmod(0o755)
+            made.replace(place / _name())
+            return
+
+
+@functools.cache
+def _name() -> str:
+    parts = SOURCE.read_bytes() + repr((door.FLAGS, door._TARGETS)).encode()
+    return f"launch-{hashlib.sha256(parts).hexdigest()[:16]}"
