@@ -160,7 +160,7 @@ def bpf_fields(cmd: int, fields: Mapping[str, int], tail: bytes) -> dict[str, in
 
 def bpf_mprog_query(chain: Chain, fields: Mapping[str, int]) -> dict:
     """Write a list to user space as far as there is room: ENOSPC with the first ids where there is too little."""
-    if fields["attach_flags"]:
+    if fields["attach_flags"] or fields["query_flags"]:
         raise KernelError("EINVAL")
     total, room = len(chain.entries), fields["count"]
     answer = {"attach_flags": 0, "revision": chain.revision, "count": total}

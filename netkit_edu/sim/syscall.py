@@ -31,6 +31,7 @@ from netkit_edu.uapi import (
 )
 
 _TCX = (BPF_TCX_INGRESS, BPF_TCX_EGRESS)
+BPF_F_QUERY_EFFECTIVE = 1  # means something to cgroups; the hooks here refuse it too, but look for their device first
 
 
 class BpfCalls:
@@ -181,7 +182,7 @@ class BpfCalls:
         elif cmd == BpfCmd.OBJ_GET_INFO_BY_FD:
             return self.bpf_link_info(f["bpf_fd"])._asdict()
         elif cmd == BpfCmd.PROG_QUERY:
-            if f["query_flags"]:
+            if f["query_flags"] & ~BPF_F_QUERY_EFFECTIVE:
                 raise KernelError("EINVAL")
             return bpf_mprog_query(self.prog_query(ns, f["target_ifindex"], f["attach_type"]), f)
         else:
