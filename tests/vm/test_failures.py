@@ -76,7 +76,7 @@ def flood(vm):
 
 def flood_of_old_answers(vm):
     batch, number = vm.door.batch(), port(vm.door)
-    frames = struct.pack("<6I", 0x4144_4B4E, 0, 1, 1, 0, 0) * 2500
+    frames = struct.pack("<6I", 0x4144_4B4E, 0, 1, 0, 0, 0) * 1000  # a port takes 32 kB at a time
     at = batch.put(frames)
     with batch.loop(FOREVER):
         batch.call("write", number, at, len(frames))
