@@ -8,7 +8,8 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.course import check
-from netkit_edu.course.ch07 import ONLY_IP, USED_LATER, Dnat, SnatReply, Update, _update_model
+from netkit_edu.course.ch07 import ONLY_IP, USED_LATER, Dnat, SnatReply
+from netkit_edu.course.checksum import Update, _update_model
 from netkit_edu.course.translation import HALF, NONE, WHOLE, Sealed
 from tests.oracle.differential import TwoMachines
 from tests.oracle.kernel import Refused
@@ -144,6 +145,24 @@ def test_a_program_that_goes_wrong_is_told_why(kind, flag, changes, seed):
     found = check(kind.id, solved(kind, *changes), seed=seed)
     assert not found.passed
     assert found.thought == (ONLY_IP if flag == "pings" else words(kind, flag))
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        (Dnat, [("udp->dest != bpf_htons(53)", "udp->dest != 53")], "The old port is compared"),
+        (Dnat, [("bpf_htons(53)", "53")], "The old port is compared"),
+        (Dnat, [("bpf_htons(53)", "53"), ("bpf_htons(5353)", "5353")], "The old port is compared"),
+        (Dnat, [("ip->daddr != SERVICE", "ip->daddr != 0x0a60000a")], "10.96.0.10 is compared"),
+        (SnatReply, [("udp->source != bpf_htons(5353)", "udp->source != 5353")], "The old port is compared"),
+        (SnatReply, [("ip->saddr != POD", "ip->saddr != 0x0a000202")], "10.0.2.2 is compared"),
+    ],
+)
+def test_a_comparison_in_host_order_is_named(kind, changes, said, seed):
+    found = check(kind.id, solved(kind, *changes), seed=seed)
+    assert not found.passed and found.thought.startswith(said)
 
 
 @needs_compiler

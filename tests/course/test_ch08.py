@@ -9,15 +9,8 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.course import check
-from netkit_edu.course.ch08 import (
-    FateOfRedirect,
-    Inward,
-    Leave,
-    Redirect,
-    _fate_model,
-    calling,
-    happened,
-)
+from netkit_edu.course.ch08 import Inward, Leave
+from netkit_edu.course.fate import FateOfRedirect, Redirect, _fate_model, calling, happened
 from netkit_edu.course.ways import crossed_host
 from netkit_edu.journey import HopKind
 from tests.requires import a_compiler
