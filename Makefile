@@ -7,10 +7,10 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Extra words for JupyterLab and for pytest, for example: make test TESTFLAGS="-k netkit"
 LABFLAGS ?=
 TESTFLAGS ?=
-SYSTEM := clang llvm libbpf-dev python3-bpfcc qemu-system-x86 chromium nodejs npm
+SYSTEM := clang llvm libbpf-dev python3-bpfcc qemu-system-x86 zstd chromium nodejs npm
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 # What runs on every other Python: all that does not start a browser, node, whole notebooks or the kernel's oracle.
-LIGHT := not (browser or pyodide or notebook or binder or slow or kernel)
+LIGHT := not (browser or pyodide or notebook or binder or slow or kernel or vm)
 
 .PHONY: help lab test test-all test-others test-tools system doctor bench lint clean
 
@@ -18,7 +18,7 @@ help:
 	@echo "make lab         open the course in JupyterLab"
 	@echo "make test        run the tests; what this machine cannot do is skipped with its reason"
 	@echo "make doctor      say what this machine can do, and what brings the rest"
-	@echo "make system      install the optional parts with apt (clang, QEMU, BCC, Chromium)"
+	@echo "make system      install the optional parts with apt (clang, QEMU, BCC, Chromium), and make the VM"
 	@echo "make bench       print the figures: import, edit to journey, interpreter, packets, notebooks"
 	@echo "make test-others the tests that need nothing special, on every other Python from 3.11 up that is found"
 	@echo "make test-all    make test-others, then make test"
@@ -93,12 +93,12 @@ node_modules/.ready:
 	@npm install --silent --no-save --no-package-lock --no-audit --no-fund pyodide@314.0.7
 	@touch $@
 
-# The suites are named because the kernel with netkit is not in every one of them.
+# The guest's kernel is not installed, only downloaded: vm build does that, and takes no root.
 system:
 	@command -v apt-get >/dev/null || { echo "This is not an apt system; the packages are: $(SYSTEM)"; exit 1; }
 	@[ -z "$(SUDO)" ] || command -v sudo >/dev/null || { echo "There is no sudo here: run make system as root"; exit 1; }
 	@. /etc/os-release; echo "$$PRETTY_NAME: all packages are in the main suite of Debian 12 and Ubuntu 22.04 or later;"; \
-		echo "the guest kernel (linux-image-6.12*-cloud) is in bookworm-security on Debian 12 and in trixie on Debian 13."
+		echo "the guest's kernel comes from the same sources: Debian's 6.12 (cloud), or Ubuntu's 6.8 and later."
 	$(SUDO) apt-get update -q
 	@known=; for p in $(SYSTEM); do \
 		if dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || \
@@ -107,7 +107,7 @@ system:
 		else echo "not in this system's apt sources: $$p"; fi; \
 	done; \
 	[ -z "$$known" ] || $(SUDO) apt-get install -y --no-install-recommends $$known
-	@[ ! -x $(BIN)/python ] || $(BIN)/python -m netkit_edu doctor
+	@[ ! -x $(BIN)/python ] || { $(BIN)/python -m netkit_edu vm build; $(BIN)/python -m netkit_edu doctor; }
 
 clean:
 	rm -rf $(VENV) .venv-* node_modules build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
