@@ -13,6 +13,8 @@ from netkit_edu.program.files import header_files
 GPL_LINE = 'char _license[] SEC("license") = "GPL";'
 
 _SHORT_TYPES = {"u8": "__u8", "u16": "__u16", "u32": "__u32", "u64": "__u64", "s32": "__s32", "s64": "__s64"}
+_VERDICTS = ("NEXT", "PASS", "DROP", "REDIRECT")  # of netkit, and of tcx
+_LIKE = {"SHOT": "DROP", "STOLEN": "DROP", "ABORTED": "DROP", "OK": "PASS", "UNSPEC": "NEXT", "TX": "REDIRECT"}
 _CONTEXTS = "struct (xdp_md|sk_buff|xdp_buff|bpf_sock\\w*|sk_msg_md|pt_regs)"
 Explain = Callable[[re.Match, str, str], str]
 _EXPLANATIONS: list[tuple[re.Pattern, Explain]] = []
@@ -84,9 +86,21 @@ def _undeclared(match: re.Match, source: str, rest: str) -> str:
         return f"Nothing here is called {name}. Did you mean {near}?"
     if name in _SHORT_TYPES:
         return f"Nothing here is called {name}: the type is called {_SHORT_TYPES[name]}."
+    if said := _no_such_verdict(name):
+        return said
     if header := header_of(name):
         return f"{name} is defined in a header that this text does not include: add #include <{header}>."
     return f"Nothing called {name} is declared before this line: declare it, or look for a slip in its name."
+
+
+def _no_such_verdict(name: str) -> str:
+    """Return what to write in the place of a verdict that its hook does not have, "" for any other name."""
+    family, _, word = name.partition("_")
+    if family not in ("NETKIT", "TCX") or word in _VERDICTS:
+        return ""
+    meant = _LIKE.get(word) or next(iter(difflib.get_close_matches(word, _VERDICTS, 1)), "")
+    has = ", ".join(f"{family}_{verdict}" for verdict in _VERDICTS)
+    return f"There is no {name}; there are {has}." + (f" Did you mean {family}_{meant}?" if meant else "")
 
 
 @_on(r"(?:call to undeclared|implicit declaration of|implicitly declaring)(?: library)? function '(\w+)'")

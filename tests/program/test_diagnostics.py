@@ -44,6 +44,15 @@ MISTAKES = {
         "Nothing called limit is declared",
     ),
     "misspelt verdict": (program("\treturn NETKIT_DORP;"), 3, 9, "NETKIT_DORP", "Did you mean NETKIT_DROP?"),
+    "verdict that tcx does not have": (program("\treturn TCX_SHOT;"), 3, 9, "TCX_SHOT", "Did you mean TCX_DROP?"),
+    "verdict that netkit does not have": (
+        program("\treturn NETKIT_TX;"),
+        3,
+        9,
+        "NETKIT_TX",
+        "there are NETKIT_NEXT, NETKIT_PASS, NETKIT_DROP, NETKIT_REDIRECT. Did you mean NETKIT_REDIRECT?",
+    ),
+    "verdict that nobody has": (program("\treturn TCX_WHATEVER;"), 3, 9, "TCX_WHATEVER", "there are TCX_NEXT"),
     "kernel-internal type": (program("\tu32 x = 5;"), 3, 2, "undeclared identifier 'u32'", "called __u32"),
     "missing SEC": (
         "\n__u32 g;\nint f(struct __sk_buff *skb)\n{\n\treturn 0;\n}\n",
