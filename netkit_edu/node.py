@@ -58,9 +58,17 @@ class Summary:
         return self.journeys[0]
 
     def __repr__(self) -> str:
-        fates = ", ".join(f"{n} {kind}" for kind, n in self.fates.items())
-        reasons = "".join(f"\n  {n} × {reason or 'no reason given'}" for reason, n in self.reasons.items())
-        return f"{self.sent} packets: {fates}{reasons}"
+        fates = ", ".join(f"{n} {kind}{self._why(kind)}" for kind, n in self.fates.items())
+        return f"{self.sent} packet{'s' if self.sent != 1 else ''}: {fates}"
+
+    def _why(self, kind: str) -> str:
+        """Return the reasons of those that ended so, in brackets; "" if they were delivered or nobody gave one."""
+        fates = (j.fate for j in self.journeys if not j.fate.delivered)
+        why = Counter(fate.reason for fate in fates if str(fate.kind) == kind)
+        if not any(why):
+            return ""
+        said = (f"{n} × {reason or 'no reason given'}" for reason, n in why.items())
+        return f" ({'; '.join(said) if len(why) > 1 else next(iter(why))})"
 
 
 class Node:
