@@ -13,20 +13,30 @@ each send `Tracer.start(batch)`, the system calls, `Tracer.stop(batch)`, one rou
     traced = tracer.stop(batch)             # stop may stand in the batch several times, each with what came so far
     batch.run()
     if tracer.waiting(traced): ...          # a packet still waits (for an ARP answer): sleep, stop(batch) again, run
-    journeys = tracer.journeys(traced, request, [0 or the errno of each packet sent], counters, received)
+    journeys = tracer.journeys(traced, request, [0 or the errno of each packet sent], counters)
 
 What it needs of the backend: ``door``; ``_ns``, whose values have ``name`` and ``inode``; ``_devices()``, which returns
-a `Place` for every device of every namespace; ``kernel``. Programs are watched by `Tracer.watch`, called after a load.
+a `Place` for every device of every namespace; ``_progs``, whose values have ``name``;
+``kernel``. `Tracer.watch` is called after a program's load. What the programs at functions' entries cost is paid also
+while nothing is recorded: who counts instructions does so inside `Tracer.silent`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from netkit_edu.backend import SendRequest
+from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import Journey
-from netkit_edu.linux.door import Batch, Data, Door
+from netkit_edu.linux import trace_setup as setup
+from netkit_edu.linux.door import Batch, Data, Door, Result
+from netkit_edu.linux.records import overflowed, read_records
+from netkit_edu.linux.story import Names, Story
+from netkit_edu.linux.trace_probe import HEAD, LOG
+from netkit_edu.linux.way import Way, Where
+from netkit_edu.linux.words import Places
 
 
 class Place(NamedTuple):
@@ -45,33 +55,78 @@ class Place(NamedTuple):
     wire: str = ""
 
 
+_NEW, _GOING_ON, _STILL = 0, 8, 16  # where in the facts' head lie: length 0 and recording; recording; not recording
+
+
 def prepare(door: Door) -> None:
     """Set up the recording in the door's process; see the module's text. A second call does nothing.
 
     Raises:
-        KernelError: the kernel refuses: no kprobe.multi links (before 5.18, or without CONFIG_FPROBE), no BTF, no right.
+        KernelError: the kernel refuses: it has no kprobe.multi links (before 5.18, or CONFIG_FPROBE is not set) or no
+            BTF, or the door has not the right.
     """
+    if setup.read_facts(door) is None:
+        setup.set_up(door)
+
+
+class Traced(Data):
+    """What `Tracer.stop` brings back: the log's head, and as ``value`` its records."""
+
+    def __init__(self, head: Data, log: Data):
+        self._head, self._log = head, log
+
+    @property
+    def value(self) -> bytes:
+        """The records."""
+        return self._log.value
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether more happened than there was room for."""
+        return bool(self._head.value) and overflowed(self._head.value)
 
 
 class Tracer:
-    """Records what happens to the packets of one backend."""
+    """Records what happens to the packets of one backend.
+
+    Raises:
+        KernelError: as `prepare`.
+    """
 
     def __init__(self, backend):
         self._backend = backend
+        door = backend.door
+        prepare(door)
+        self._facts = setup.read_facts(door)
+        self._log = setup.log_address(door)
+        door.size = min(door.size, self._log - door.base)
+        setup.map_log(door)
+        self._verdict = bytes.fromhex(self._facts["verdict"])
+        self._reasons = {int(number): name for number, name in self._facts["reasons"].items()}
+        self._places = Places(self._facts["places"])
+        self._watching: dict[int, int] = {}
 
     def start(self, batch: Batch) -> None:
         """Append operations: forget what was recorded, and record from now on."""
+        self._write(batch, self._log, _NEW, 16)
 
-    def stop(self, batch: Batch) -> Data:
+    def stop(self, batch: Batch) -> Traced:
         """Append operations: record no more, and bring back what was recorded since `start`."""
-        return Data()
+        self._write(batch, self._log + 8, _STILL, 8)
+        head = batch.read(self._log, 16)
+        length = Result(self._log - batch.door.base, "what was recorded")
+        return Traced(head, batch.read(self._log + HEAD, length, LOG - HEAD))
 
     def resume(self, batch: Batch) -> None:
         """Append operations: go on recording behind what is there (after `stop`, for what still waits)."""
+        self._write(batch, self._log + 8, _GOING_ON, 8)
+
+    def _write(self, batch: Batch, address: int, at: int, n: int) -> None:
+        batch.call("pread64", setup.FACTS, address, n, at)
 
     def waiting(self, traced: Data) -> bool:
-        """Return whether a packet still waits somewhere: for a neighbour's address, for its other fragments."""
-        return False
+        """Return whether a packet still waits for the address of a neighbour."""
+        return any(way.waits() for way in self._read(traced).ways)
 
     def journeys(self, traced: Data, request: SendRequest, sent: Sequence[int] = (0,),
                  counters: Mapping[str, Mapping[str, int]] | None = None) -> list[Journey]:  # fmt: skip
@@ -81,16 +136,59 @@ class Tracer:
             traced: what the last `stop` brought back.
             sent: for each packet the errno of its system call, positive, 0 for none.
             counters: what moved, by "node/device"; of several packets sent at once the first gets all of it.
-        """
-        return []
 
-    def watch(self, prog_id: int, name: str, fd: int, main: int) -> None:
+        Raises:
+            UsageError: so much happened that the log could not hold it.
+        """
+        if getattr(traced, "overflowed", False):
+            raise UsageError("more happened to these packets than can be recorded at once: send fewer at a time")
+        ways = self._read(traced, request).ways
+        missing = len(sent) - len(ways)
+        journeys = []
+        for errno in sent:
+            if errno and missing > 0 or not ways:
+                missing -= 1
+                way = Way(request.packet)
+            else:
+                way = ways.pop(0)
+            moved = counters or {} if not journeys else {}
+            journeys.append(way.journey(f"Linux {self._backend.kernel}", request.label, errno, moved))
+        return journeys
+
+    def _read(self, traced: Data, request: SendRequest | None = None) -> Story:
+        backend = self._backend
+        names = Names(
+            {(one.inode, one.ifindex): Where(one.node, one.name, one.kind) for one in backend._devices()},
+            {net.inode: net.name for net in backend._ns.values()},
+            {number: prog.name for number, prog in backend._progs.items()},
+            self._reasons,
+            self._places,
+        )
+        packet, frame = (request.packet, request.via == "packet") if request else (b"", False)
+        return Story(names, packet, frame).read(read_records(traced.value))
+
+    def watch(self, number: int, fd: int, main: int) -> None:
         """Record what a program returns from now on; nothing if the kernel has no fexit for it.
 
         Args:
-            fd: the program's descriptor in the door.
-            main: the type id of its main function in the BTF it was loaded with (`btfload.Types.main`).
+            number: the program's id.
+            fd: its descriptor in the door.
+            main: the type id of its main function in the BTF it was loaded with (`btfload.Types.main`), 0 for none.
         """
+        if main:
+            with suppress(KernelError):
+                self._watching[number] = setup.watch(self._backend.door, self._verdict, number, fd, main)
 
-    def unwatch(self, prog_id: int) -> None:
+    def unwatch(self, number: int) -> None:
         """Let go of a program; it can be unloaded then."""
+        if (fd := self._watching.pop(number, -1)) >= 0:
+            self._backend.door.call("close", fd)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Take the recording off all functions for a while, so that they cost what they cost without it."""
+        setup.detach(self._backend.door)
+        try:
+            yield
+        finally:
+            setup.attach(self._backend.door, [tuple(pair) for pair in self._facts["functions"]])

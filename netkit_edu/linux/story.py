@@ -1,0 +1,338 @@
+"""From records to ways: which event belongs to which packet, and what each was.
+
+A packet is known by its address in the kernel. A new one belongs to whoever is at hand where it is born: what a sender,
+or a CPU's softirq, has worked on last; what is born otherwise is not ours. An event without a packet belongs to what is
+at hand, too. All that happens in the softirq is the sender's, as far as its packets are concerned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+from netkit_edu.journey import FateKind, HopKind
+from netkit_edu.linux import words
+from netkit_edu.linux.records import Record
+from netkit_edu.linux.trace_table import CONSUME_SKB, FIB_LOOKUP, FUNCTIONS, KFREE_SKB, VERDICT
+from netkit_edu.linux.way import Way, Where
+from netkit_edu.uapi import ETH_HLEN, Context, Verdict
+
+_SENDERS = {"udp_sendmsg", "raw_sendmsg", "ping_v4_sendmsg", "packet_sendmsg"}
+_STEPS = {"__do_softirq", "handle_softirqs", "net_rx_action", "process_backlog"}
+_ANSWERS = {"icmp_reply", "__icmp_send"}
+_BIRTHS = {"ip_output", "ip_mc_output", "ip_finish_output2", "__dev_queue_xmit", "__bpf_redirect", "__br_forward",
+           "dev_hard_start_xmit", "loopback_xmit", "dummy_xmit", "veth_xmit", "netkit_xmit", "br_dev_xmit",
+           "udp_queue_rcv_one_skb"}  # fmt: skip
+_SPLITTING = {"ip_do_fragment", "skb_gso_segment", "bpf_clone_redirect", "br_flood"}
+_CABLE = {"__dev_forward_skb", "__dev_forward_skb2", "skb_scrub_packet", "eth_type_trans", "__netif_rx",
+          "netif_rx_internal", "enqueue_to_backlog"}  # fmt: skip
+_RUNNING = {"netkit_xmit", "skb_scrub_packet", "__dev_queue_xmit", "__netif_receive_skb_core", "bpf_prog_run"}
+_SOCKETS = {"udp_queue_rcv_one_skb", "ping_queue_rcv_skb"}
+_LOOKUP = "fib_table_lookup"
+_CODES = {int(one): one.name for one in Verdict}
+
+
+class Names(NamedTuple):
+    """What a backend calls things.
+
+    ``devices``: a `Where` by inode of the namespace and ifindex; ``nodes``: a namespace's name by its inode;
+    ``programs``: names by id; ``reasons``: the kernel's drop reasons by number; ``functions``: which one an address is
+    in.
+    """
+
+    devices: Mapping[tuple[int, int], Where]
+    nodes: Mapping[int, str]
+    programs: Mapping[int, str]
+    reasons: Mapping[int, str]
+    functions: words.Places
+
+
+class Hook(NamedTuple):
+    """Where programs run on a packet now: at which device, at which tcx hook ("" for netkit), and which have run."""
+
+    place: Where
+    name: str
+    ran: list[tuple[str, int]]
+
+
+class Story:
+    """Reads records once; ``ways`` are the packets that were sent, in order.
+
+    Args:
+        packet: what the sender was asked to send.
+        frame: whether that is a whole frame.
+    """
+
+    def __init__(self, names: Names, packet: bytes = b"", frame: bool = False):
+        self._names = names
+        self._packet, self._frame = packet, frame
+        self.ways: list[Way] = []
+        self._owner: dict[int, Way] = {}
+        self._released: set[int] = set()
+        self._held: set[int] = set()
+        self._hooks: dict[int, Hook] = {}
+        self._wires: dict[int, Where | None] = {}
+        self._at_hand: dict[tuple[int, Context], Way | None] = {}
+        self._steps: dict[int, list[tuple[str, Record]]] = {}
+        self._task = 0
+        self._others: dict[int, Callable[[Record], None]] = {
+            KFREE_SKB: self._freed, CONSUME_SKB: self._consumed, FIB_LOOKUP: self._lookup, VERDICT: self._verdict,
+        }  # fmt: skip
+
+    def read(self, records: Iterable[Record]) -> Story:
+        """Take all records in; return itself."""
+        for record in records:
+            other = self._others.get(record.number)
+            if other is not None:
+                other(record)
+            else:
+                self._function(record)
+        for way in self.ways:
+            way.prune()
+        return self
+
+    # whose it is ------------------------------------------------------------------------------------------------------
+
+    def _near(self, record: Record) -> Way | None:
+        """Return what is at hand where this happened."""
+        context = record.context
+        if context is Context.PROCESS and record.task != self._task:
+            return None
+        return self._at_hand.get((record.cpu, context))
+
+    def _take(self, record: Record, way: Way | None) -> None:
+        self._at_hand[record.cpu, record.context] = way
+
+    def _whose(self, record: Record, function: str) -> Way | None:
+        """Return the way of the record's packet, which is at hand from now on; None if it is not ours."""
+        skb = record.skb
+        way = self._owner.get(skb)
+        if way is not None and skb in self._released and function != "sock_wfree":
+            self._released.discard(skb)
+            if function in _BIRTHS:
+                way = None
+                for known in (self._owner, self._hooks, self._wires):
+                    known.pop(skb, None)
+                self._held.discard(skb)
+        if way is None:
+            way = self._near(record) if function in _BIRTHS else None
+            while way is not None and way.bound and not way.splits and function != "udp_queue_rcv_one_skb":
+                way = way.parent
+            if way is None:
+                return None
+            self._owner[skb] = way
+            way.bound = True
+        if function not in ("sock_wfree", "skb_release_head_state"):
+            self._take(record, way)
+        return way
+
+    def _place(self, record: Record, way: Way | None = None) -> Where:
+        place = self._names.devices.get((record.inode, record.ifindex)) if record.ifindex else None
+        if place is None and record.inode in self._names.nodes:
+            place = Where(self._names.nodes[record.inode])
+        if place is None:
+            place = way.places[-1] if way is not None and way.places else Where("")
+        return place
+
+    # functions --------------------------------------------------------------------------------------------------------
+
+    def _function(self, record: Record) -> None:
+        function = FUNCTIONS[record.number]
+        name = function.hop or function.symbol
+        if function.symbol in _STEPS:
+            return self._step(record, name)
+        if function.symbol in _SENDERS:
+            return self._sender(record, name)
+        if name in ("arp_solicit", "arp_send_dst"):
+            return self._ask(record, name)
+        way = self._whose(record, name) if function.skb else self._near(record)
+        if way is None:
+            if name == "__netif_receive_skb_core":
+                self._steps.pop(record.cpu, None)
+            return
+        if name == "skb_release_head_state":
+            self._released.add(record.skb)
+        elif name in _ANSWERS:
+            self._child(record, way, way.replies).hop(record, name, Where(self._place(record, way).node))
+        elif name == "sock_wfree" and (record.skb in self._held or record.skb in self._wires):
+            pass
+        elif record.skb in self._wires and name in _CABLE:
+            self._cable(record, way, name)
+        else:
+            self._hop(record, way, name, function.kind)
+
+    def _hop(self, record: Record, way: Way, name: str, kind: HopKind) -> None:
+        place = self._place(record, way)
+        if name == "__dev_queue_xmit" and way.last == "__neigh_event_send":
+            way.take_back()  # the neighbour's address was only due to be confirmed
+        if name == "skb_gso_segment" and not self._segments(record, way, place):
+            return
+        if name == "__netif_receive_skb_core":
+            self._arrive(record, way, place)
+            self._hooks[record.skb] = Hook(place, "tcx ingress", [])
+        elif name == "__dev_queue_xmit":
+            self._hooks[record.skb] = Hook(place, "tcx egress", [])
+        elif name == "skb_do_redirect" and record.skb in self._hooks:
+            place = self._hooks[record.skb].place
+        elif kind is HopKind.DRIVER:
+            self._hooks[record.skb] = Hook(place, "", [])
+            if place.kind == "nic":
+                name = "nic_xmit"
+        if kind is HopKind.DELIVER:
+            return self._deliver(record, way, name, place)
+        way.hop(record, name, place, kind, words.detail(name, record), _data(name, record))
+        if name in _SPLITTING:
+            way.splits = True
+        if record.size and name in ("ip_output", "ip_mc_output", "__dev_queue_xmit"):
+            way.name(record.bytes, name == "__dev_queue_xmit")
+        if FUNCTIONS[record.number].symbol == "dummy_xmit":
+            way.end(FateKind.TRANSMITTED, place)
+        elif name == "nic_xmit":
+            self._wires[record.skb] = None
+
+    def _segments(self, record: Record, way: Way, place: Where) -> bool:
+        """Cutting up for a device, or else for the IP layer, or for a socket, which is no step of its own."""
+        way.splits = True
+        if way.last in ("ip_output", "nf_hook_slow"):
+            way.hop(record, "ip_finish_output_gso", place)
+        return way.last in ("__dev_queue_xmit", "sch_direct_xmit", "bpf_prog_run")
+
+    def _sender(self, record: Record, name: str) -> None:
+        """A system call sends: a new way."""
+        if record.context is not Context.PROCESS or self._task not in (0, record.task):
+            return
+        self._task = record.task
+        way = Way(self._packet)
+        way.named = self._frame
+        self.ways.append(way)
+        self._take(record, way)
+        way.hop(record, name, self._place(record))
+
+    def _child(self, record: Record, way: Way, among: list[Way]) -> Way:
+        child = Way(parent=way)
+        among.append(child)
+        self._take(record, child)
+        return child
+
+    def _ask(self, record: Record, name: str) -> None:
+        """ARP: a request on behalf of a packet that waits, or the answer to one."""
+        way = self._owner.get(record.skb) if record.skb else self._near(record)
+        if way is None:
+            return
+        if name == "arp_solicit":
+            way = self._child(record, way, way.requests)
+        elif way.last != "arp_solicit":
+            way = self._child(record, way, way.replies)
+        way.hop(record, name, self._place(record, way))
+
+    def _deliver(self, record: Record, way: Way, name: str, place: Where) -> None:
+        packet = way.whole(record.bytes)
+        way.hop(record, name, place, HopKind.DELIVER, words.delivery(name, packet))
+        if way.fate is None or not way.fate.delivered:
+            way.arrived = packet
+        way.end(FateKind.DELIVERED, place)
+        if name in _SOCKETS:
+            self._held.add(record.skb)
+
+    # the softirq, and the cable ---------------------------------------------------------------------------------------
+
+    def _step(self, record: Record, name: str) -> None:
+        """A step that concerns no packet yet: the next one that is received here gets it."""
+        steps = self._steps.setdefault(record.cpu, [])
+        if name == "__do_softirq":
+            steps.clear()
+        elif name == "handle_softirqs":
+            self._at_hand[record.cpu, Context.SOFTIRQ] = None
+            if not (steps and steps[-1][0] == "__do_softirq"):
+                return steps.clear()  # at the end of an interrupt
+        steps.append((name, record))
+
+    def _arrive(self, record: Record, way: Way, place: Where) -> None:
+        """Give the packet the steps that led to it; behind a cable they are those of the card that it stands for."""
+        steps = self._steps.pop(record.cpu, [])
+        if record.skb in self._wires:
+            del self._wires[record.skb]
+            steps = [(name, one) for name, one in steps if name == "net_rx_action"] + [("nic_poll", record)]
+            self._held.discard(record.skb)
+            self._wired = record.skb
+        for name, one in steps:
+            way.hop(one, name, place)
+
+    def _cable(self, record: Record, way: Way, name: str) -> None:
+        """What the two ends of a cable do to a frame is one step."""
+        if name == "eth_type_trans":
+            self._wires[record.skb] = self._place(record)
+        elif name == "enqueue_to_backlog":
+            other = self._wires[record.skb]
+            place = next((p for p in reversed(way.places) if p.kind == "nic"), way.places[-1])
+            data = {"length": record.length + ETH_HLEN}
+            way.hop(record, "wire", place, HopKind.WIRE, f"to {other}" if other else "", data)
+
+    # the rest ---------------------------------------------------------------------------------------------------------
+
+    def _lookup(self, record: Record) -> None:
+        """A look into the routes; those that only ask whether an address is our own are not steps."""
+        way = self._near(record)
+        if way is None or not way.hops:
+            return
+        before = next((n for n in reversed(range(len(way.hops))) if way.hops[n].function != _LOOKUP), 0)
+        first = before == len(way.hops) - 1
+        function = way.hops[before].function
+        if function not in _RUNNING and not (
+            first and function in ("ip_route_output_flow", "ip_route_input_slow", *_ANSWERS)
+        ):
+            return
+        device = self._place(record).device if record.ifindex else ""
+        way.hop(record, _LOOKUP, way.places[-1], HopKind.LOOKUP, words.route(record, device))
+
+    def _verdict(self, record: Record) -> None:
+        way = self._owner.get(record.skb)
+        if way is None:
+            return
+        self._take(record, way)
+        code = (record.also & 0xFFFFFFFF) - ((record.also & 0x80000000) << 1)
+        name = self._names.programs.get(record.second, str(record.second))
+        hook = self._hooks.get(record.skb) or Hook(self._place(record, way), "", [])
+        place = self._place(record, way) if hook.name == "tcx ingress" else hook.place
+        data = {"program": name, "verdict": code, **({"hook": hook.name} if hook.name else {})}
+        way.hop(record, "bpf_prog_run", place, HopKind.PROGRAM, _CODES.get(code, str(code)), data)
+        hook.ran.append((name, code))
+
+    def _freed(self, record: Record) -> None:
+        way = self._owner.get(record.skb)
+        if way is None or record.skb in self._released:
+            return
+        if record.skb in self._held:
+            self._held.discard(record.skb)
+            way.hops = [h._replace(kind=HopKind.FUNCTION) if h.kind is HopKind.DELIVER else h for h in way.hops]
+            way.fate, way.arrived = None, b""
+        self._take(record, way)
+        reason = self._names.reasons.get(record.also, str(record.also))
+        hook = self._hooks.get(record.skb)
+        where = self._names.functions.name(record.second)
+        fate, said = words.drop(reason, where, record, way, hook.ran if hook else ())
+        place = hook.place if hook and where in ("netkit_xmit", "skb_do_redirect") else self._place(record, way)
+        way.hop(record, "kfree_skb", place, HopKind.DROP, said, {"reason": reason})
+        way.end(fate, place, said)
+
+    def _consumed(self, record: Record) -> None:
+        way = self._owner.get(record.skb)
+        if way is None or record.skb in self._held or record.skb in self._released:
+            return
+        place = self._place(record, way)
+        functions = [hop.function for hop in way.hops]
+        if "arp_rcv" not in functions:
+            return way.hop(record, "consume_skb", place)
+        taken, said = False, "addressed to another host"
+        if "arp_process" in functions:
+            ours = any(hop.function == _LOOKUP and hop.detail.startswith("local") for hop in way.hops)
+            asked = way.parent is not None and way in way.parent.replies
+            taken, said = words.arp(way.packet[ETH_HLEN:], ours, asked)
+        if taken:
+            way.arrived = way.packet[ETH_HLEN:]
+        way.hop(record, "consume_skb", place, HopKind.DELIVER if taken else HopKind.FUNCTION, said if taken else "")
+        way.end(FateKind.DELIVERED if taken else FateKind.DROPPED, place, "" if taken else said)
+
+
+def _data(name: str, record: Record) -> dict:
+    return {"hook": words.detail(name, record)} if name == "nf_hook_slow" else {}

@@ -1,0 +1,234 @@
+"""Setting up the recording in a door's process: the log, the programs, and what is known of the kernel's functions.
+
+All of it hangs on descriptors with numbers of their own, from `FIRST` on, where the next client of the same door finds
+them again: that of a virtual machine restored from its snapshot. `FACTS` is a file in memory that says the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable
+
+from netkit_edu.errors import KernelError
+from netkit_edu.linux import bpfattr as a
+from netkit_edu.linux.door import Batch, Door, Result
+from netkit_edu.linux.kernelbtf import KernelBtf
+from netkit_edu.linux.syscalls import AT_FDCWD, O_CLOEXEC
+from netkit_edu.linux.trace_probe import LOG, Probes
+from netkit_edu.linux.trace_table import CONSUME_SKB, DROPPING, FUNCTIONS, KFREE_SKB
+from netkit_edu.program import isa
+from netkit_edu.program.object import Insn
+
+FIRST = 1000
+FACTS, MAP, ENTRY, PROBES, KFREE, CONSUME, LOOKUP = range(FIRST, FIRST + 7)
+HEAD_OF_FACTS = 64  # bytes: the log's head while recording, while not, and how many bytes of JSON follow
+BTF_FILE, SYMBOLS = "/sys/kernel/btf/vmlinux", "/proc/kallsyms"
+VERSION = 1
+_BPF_MAP_TYPE_ARRAY, _BPF_F_MMAPABLE = 2, 1 << 10
+_KPROBE, _RAW_TRACEPOINT, _TRACING = 2, 17, 26  # BPF_PROG_TYPE_*
+_TRACE_FEXIT, _TRACE_KPROBE_MULTI = 25, 42  # BPF_TRACE_*
+_LINK_CREATE = 28
+_MFD_CLOEXEC, _SEEK_SET = 1, 0
+_PROT_READ_WRITE, _MAP_SHARED_FIXED = 3, 0x11
+_PIECE, _AT_ONCE = 1 << 16, 16
+_TIMEOUT = 60.0  # seconds
+_SOME_PROGRAM = 0x5A5A_1234  # stands for a program's id
+
+
+def log_address(door: Door) -> int:
+    """Return where the log lies in the door's process: at the end of its arena."""
+    return door.base + _ARENA - LOG
+
+
+_ARENA = 4 << 20  # bytes of a door's arena
+
+
+def set_up(door: Door) -> None:
+    """Make everything; see `trace.prepare`."""
+    btf = KernelBtf(read_file(door, BTF_FILE))
+    symbols = read_symbols(read_file(door, SYMBOLS))
+    log = _map(door)
+    probes = Probes(btf, log)
+    found = [(symbols[f.symbol][0], f.cookie(n)) for n, f in enumerate(FUNCTIONS) if f.symbol in symbols]
+    _keep(door, ENTRY, _load(door, probes.entry(), _KPROBE, _TRACE_KPROBE_MULTI))
+    attach(door, found)
+    for number, place, name in ((KFREE_SKB, KFREE, b"kfree_skb\0"), (CONSUME_SKB, CONSUME, b"consume_skb\0")):
+        prog = _load(door, probes.freed(number), _RAW_TRACEPOINT, 0)
+        _keep(door, place, _open_tracepoint(door, prog, name))
+    prog = _load(door, probes.lookup(), _TRACING, _TRACE_FEXIT, btf.function("fib_table_lookup"))
+    _keep(door, LOOKUP, _open_tracepoint(door, prog))
+    reasons = {n: name.removeprefix("SKB_DROP_REASON_") for n, name in btf.enum("skb_drop_reason").items()}
+    facts = {
+        "version": VERSION,
+        "reasons": reasons,
+        "places": [[*symbols[name], name] for name in DROPPING if name in symbols],
+        "missing": [f.symbol for f in FUNCTIONS if f.symbol not in symbols],
+        "functions": found,
+        "verdict": isa.encode(probes.verdict(_SOME_PROGRAM)).hex(),
+    }
+    _write_facts(door, facts)
+
+
+def attach(door: Door, found: Iterable[tuple[int, int]]) -> None:
+    """Put the recording program at functions: pairs of an address and a cookie."""
+    addresses, cookies = zip(*found, strict=True)
+    batch = door.batch()
+    count = len(addresses)
+    at = batch.put(struct.pack(f"<{count}Q", *addresses))
+    given = batch.put(struct.pack(f"<{count}Q", *cookies))
+    attr = struct.pack("<IIIIIIQQQ", ENTRY, 0, _TRACE_KPROBE_MULTI, 0, 0, count, 0, at, given)
+    made = a.bpf(batch, _LINK_CREATE, attr)
+    batch.run(_TIMEOUT)
+    _keep(door, PROBES, made.value)
+
+
+def detach(door: Door) -> None:
+    """Take the recording program off all functions, which cost no more then than without it; `attach` puts it back."""
+    batch = door.batch()
+    batch.call("close", PROBES, must=False)
+    batch.run(_TIMEOUT)
+
+
+def watch(door: Door, verdict: bytes, number: int, fd: int, main: int) -> int:
+    """Record what a program returns; return the descriptor in the door that keeps it so.
+
+    Args:
+        verdict: the recording program, from the facts.
+        number: the program's id.
+        fd: its descriptor in the door.
+        main: the type id of its main function in its own BTF.
+
+    Raises:
+        KernelError: the kernel cannot, EINVAL for a program without BTF.
+    """
+    code = verdict.replace(struct.pack("<i", _SOME_PROGRAM), struct.pack("<i", number))
+    return _open_tracepoint(door, _load(door, isa.decode(code), _TRACING, _TRACE_FEXIT, main, fd))
+
+
+# the log ------------------------------------------------------------------------------------------------------------
+
+
+def _map(door: Door) -> int:
+    batch = door.batch()
+    attr = a.MAP_CREATE_ATTR.pack(_BPF_MAP_TYPE_ARRAY, 4, LOG, 1, _BPF_F_MMAPABLE, 0, 0, b"nk_trace", 0, 0, 0, 0, 0)
+    made = a.bpf(batch, a.MAP_CREATE, attr)
+    batch.run()
+    return _keep(door, MAP, made.value)
+
+
+def map_log(door: Door) -> None:
+    """Lay the log over the end of the door's arena."""
+    door.call("mmap", log_address(door), LOG, _PROT_READ_WRITE, _MAP_SHARED_FIXED, MAP, 0)
+
+
+# programs -----------------------------------------------------------------------------------------------------------
+
+
+def _load(door: Door, insns: tuple[Insn, ...], kind: int, attach_type: int, function: int = 0, target: int = 0) -> int:
+    """Load a program; return its descriptor. If the verifier refuses, the error holds its last words."""
+    code = isa.encode(insns)
+    size = 1 << 16
+    for level in (0, 1):
+        batch = door.batch()
+        room = batch.room(size)
+        attr = a.PROG_LOAD_ATTR.pack(
+            kind, len(code) // 8, batch.put(code), batch.put(b"Dual MIT/GPL\0"), level, size * level, room * level,
+            0, 0, b"nk_trace", 0, attach_type, 0, 0, 0, 0, 0, 0, 0, function, target,
+        )  # fmt: skip
+        made = a.bpf(batch, a.PROG_LOAD, attr, must=False)
+        log = batch.read(room, size * level)
+        batch.run(_TIMEOUT)
+        if not made.errno:
+            return made.value
+    words = log.value.split(b"\0")[0].decode(errors="replace").strip().splitlines()
+    raise KernelError(made.errno, " / ".join(words[-4:]))
+
+
+def _open_tracepoint(door: Door, prog: int, name: bytes = b"") -> int:
+    """Attach a program at a raw tracepoint, or where it was loaded for; return the descriptor of the link."""
+    batch = door.batch()
+    attr = a.RAW_TRACEPOINT_ATTR.pack(batch.put(name) if name else 0, prog)
+    link = a.bpf(batch, a.RAW_TRACEPOINT_OPEN, attr, must=False)
+    batch.call("close", prog)
+    batch.run(_TIMEOUT)
+    return link.value
+
+
+def _keep(door: Door, number: int, fd: int) -> int:
+    """Give a descriptor its place."""
+    batch = door.batch()
+    batch.call("dup3", fd, number, O_CLOEXEC)
+    batch.call("close", fd)
+    batch.run()
+    return number
+
+
+# files --------------------------------------------------------------------------------------------------------------
+
+
+def read_file(door: Door, path: str) -> bytes:
+    """Return a file of the kernel's, in as few round trips as possible."""
+    fd = door.call("openat", AT_FDCWD, path.encode() + b"\0", O_CLOEXEC, 0)
+    parts: list[bytes] = []
+    size = _PIECE
+    while True:
+        batch = door.batch()
+        room = batch.room(size)
+        read = [_take(batch, fd, room, size) for _ in range(_AT_ONCE)]
+        batch.run(_TIMEOUT)
+        parts += [one.value for one in read]
+        if not read[-1].value:
+            break
+    door.call("close", fd)
+    return b"".join(parts)
+
+
+def _take(batch: Batch, fd: int, room: int, size: int):
+    return batch.read(room, batch.call("read", fd, room, size), size)
+
+
+def read_symbols(text: bytes) -> dict[str, tuple[int, int]]:
+    """Return start and end of every function by its name without what the compiler put behind it.
+
+    Where a compiler has made parts of their own of a function's unlikely paths (``.cold``), those are not it.
+    """
+    rows = []
+    for line in text.splitlines():
+        address, kind, name = line.split(None, 3)[:3]
+        if kind in b"tTwW":
+            rows.append((int(address, 16), name.decode()))
+    rows.sort()
+    found: dict[str, tuple[int, int]] = {}
+    for n, (start, name) in enumerate(rows):
+        plain, _, part = name.partition(".")
+        if part.startswith("cold") or ".cold" in part or part.startswith("llvm"):
+            continue
+        end = next((other for other, _ in rows[n + 1 : n + 20] if other > start), start + 4096)
+        if plain not in found or not part:
+            found[plain] = (start, end)
+    return found
+
+
+def _write_facts(door: Door, facts: dict) -> None:
+    data = json.dumps(facts, separators=(",", ":")).encode()
+    head = struct.pack("<QQQQQ", 0, 1, 0, 0, len(data)).ljust(HEAD_OF_FACTS, b"\0")
+    batch = door.batch()
+    made: Result = batch.call("memfd_create", b"nk_trace\0", _MFD_CLOEXEC)
+    batch.call("write", made, head + data, HEAD_OF_FACTS + len(data))
+    batch.run()
+    _keep(door, FACTS, made.value)
+
+
+def read_facts(door: Door) -> dict | None:
+    """Return what `set_up` wrote down in this door, None if it has not been there."""
+    batch = door.batch()
+    room = batch.room(_PIECE)
+    got = batch.call("pread64", FACTS, room, _PIECE, 0, must=False)
+    data = batch.read(room, got, _PIECE)
+    batch.run()
+    if got.errno:
+        return None
+    size = struct.unpack_from("<Q", data.value, 32)[0]
+    facts = json.loads(data.value[HEAD_OF_FACTS : HEAD_OF_FACTS + size])
+    return facts if facts["version"] == VERSION else None

@@ -1,0 +1,158 @@
+"""What is said of a step beside its function: of a route, a delivery, a drop; in the words of the simulator."""
+
+from __future__ import annotations
+
+import bisect
+import socket
+import struct
+from collections.abc import Mapping, Sequence
+
+from netkit_edu.journey import FateKind, HopKind
+from netkit_edu.linux.records import Record
+from netkit_edu.linux.way import Way
+from netkit_edu.uapi import ETH_P_IPV6, IFF_UP, Verdict
+
+HOOK_POINTS = ("PREROUTING", "LOCAL_IN", "FORWARD", "LOCAL_OUT", "POSTROUTING")
+_LOCAL, _BROADCAST, _UNREACHABLE = 2, 3, 7  # RTN_* (include/uapi/linux/rtnetlink.h)
+_QDISCS = {"pfifo_fa": "pfifo_fast"}  # the record holds eight letters
+_NOT_SPECIFIED = "NOT_SPECIFIED"
+
+
+class Places:
+    """Which function an address of the kernel lies in.
+
+    Args:
+        rows: start, end and name of the functions that matter.
+    """
+
+    def __init__(self, rows: Sequence[Sequence]):
+        self._rows = sorted(tuple(row) for row in rows)
+        self._starts = [row[0] for row in self._rows]
+
+    def name(self, address: int) -> str:
+        """Return the function's name, "" for any other."""
+        at = bisect.bisect_right(self._starts, address) - 1
+        return self._rows[at][2] if at >= 0 and address <= self._rows[at][1] else ""
+
+
+def address(number: int) -> str:
+    """Return an IPv4 address that was read as a little-endian number."""
+    return socket.inet_ntoa(struct.pack("<I", number & 0xFFFFFFFF))
+
+
+def route(record: Record, device: str) -> str:
+    """Return what a lookup found, as `ip route` writes it."""
+    if record.second >> 32:
+        return "no route"
+    prefix, length, kind = address(record.also), record.also >> 32 & 0xFF, record.also >> 40 & 0xFF
+    gateway = record.second & 0xFFFFFFFF
+    if kind == _BROADCAST:
+        return f"broadcast {prefix} dev {device}"
+    if kind == _LOCAL and length == 32:
+        return f"local {prefix} dev {device}"
+    if kind == _UNREACHABLE:
+        return f"unreachable {prefix}/{length}"
+    where = "default" if length == 0 else f"{prefix}/{length}"
+    return f"{where} via {address(gateway)} dev {device}" if gateway else f"{where} dev {device}"
+
+
+def detail(function: str, record: Record) -> str:
+    """Return the short phrase beside a step, "" where there is none to say."""
+    if function == "nf_hook_slow":
+        return HOOK_POINTS[record.also & 0xFF] if record.also & 0xFF < len(HOOK_POINTS) else ""
+    if function == "__neigh_event_send":
+        return f"waits for the address of {address(record.also)}"
+    if function == "sch_direct_xmit":
+        name = struct.pack("<Q", record.also).rstrip(b"\0").decode(errors="replace").partition("\0")[0]
+        return _QDISCS.get(name, name)
+    return {"enqueue_to_backlog": "per-CPU backlog", "noop_enqueue": "noop"}.get(function, "")
+
+
+def delivery(function: str, packet: bytes) -> str:
+    """Return what took a packet, given from its IP header."""
+    ihl = (packet[0] & 15) * 4 if packet else 0
+    if len(packet) < ihl + 4:
+        return ""
+    if function == "udp_queue_rcv_one_skb":
+        return f"udp port {int.from_bytes(packet[ihl + 2 : ihl + 4], 'big')}"
+    if function == "icmp_unreach":
+        return f"type {packet[ihl]} code {packet[ihl + 1]}"
+    return {"icmp_echo": "echo request", "ping_queue_rcv_skb": "echo reply"}.get(function, f"type {packet[ihl]}")
+
+
+def arp(packet: bytes, ours: bool, asked: bool) -> tuple[bool, str]:
+    """Return whether an ARP packet was taken, and what it said; ``ours``: its target is, ``asked``: it is an answer."""
+    if len(packet) < 28:
+        return False, "not ARP for Ethernet and IPv4"
+    op, sha, sip, tip = int.from_bytes(packet[6:8], "big"), packet[8:14], packet[14:18], packet[24:28]
+    if op == 1:
+        text = socket.inet_ntoa(tip)
+        return (True, f"ARP: who has {text}") if ours else (False, f"{text} is not ours")
+    if asked:
+        return True, f"ARP: {socket.inet_ntoa(sip)} is at {sha.hex(':')}"
+    return False, "an answer nobody asked for"
+
+
+def drop(reason: str, place: str, record: Record, way: Way, ran: Sequence[tuple[str, int]]) -> tuple[FateKind, str]:
+    """Return how a packet ended that was freed, and what to say of it.
+
+    Args:
+        reason: the kernel's, without its prefix.
+        place: the function that freed it.
+        ran: name and code of the programs that ran since the driver, or the hook, was entered.
+    """
+    up = bool(record.flags & IFF_UP)
+    if reason == "QDISC_DROP" and way.last == "noop_enqueue":
+        return FateKind.DROPPED, f"{reason}: the device {'has no carrier' if up else 'is down'}"
+    if reason == "IP_INHDR" and way.last in ("ip_forward", "__icmp_send"):
+        return FateKind.DROPPED, f"{reason}: TTL exceeded"
+    if reason != _NOT_SPECIFIED:
+        return FateKind.DROPPED, reason
+    if place == "netkit_xmit":
+        return FateKind.DROPPED, _netkit(record, way, ran)
+    if place in ("skb_do_redirect", "__bpf_redirect", "bpf_clone_redirect", "__bpf_tx_skb", "bpf_out_neigh_v4"):
+        return _redirect(place, record, way)
+    if place == "__dev_queue_xmit":
+        return FateKind.DROPPED, "recursion limit reached" if up else "the device is down"
+    if place in ("__dev_forward_skb2", "veth_xmit"):
+        return FateKind.DROPPED, _forward(way)
+    said = {"ip_forward": "not addressed to this router", "ip_do_fragment": "a fragment could not be sent"}
+    return FateKind.DROPPED, said.get(place, _NOT_SPECIFIED)
+
+
+def _netkit(record: Record, way: Way, ran: Sequence[tuple[str, int]]) -> str:
+    if ran:
+        name, code = ran[-1]
+        return f"program {name} returned {'DROP' if code == Verdict.DROP else f'unknown code {code}'}"
+    if way.last == "netkit_xmit":
+        return "the other end is not up" if record.length >= 14 else "shorter than its header"
+    return "policy DROP"
+
+
+def _forward(way: Way) -> str:
+    functions = [hop.function for hop in way.hops[-3:]]
+    return "receiver is down" if "dev_forward_skb_nomtu" in functions else "longer than the receiver's MTU"
+
+
+def _redirect(place: str, record: Record, way: Way) -> tuple[FateKind, str]:
+    """A redirect that leads nowhere tells nobody; one to a neighbour counts as dropped by its device."""
+    functions = [hop.function for hop in way.hops]
+    since = (
+        functions[len(functions) - functions[::-1].index("skb_do_redirect") :] if "skb_do_redirect" in functions else []
+    )
+    if place == "skb_do_redirect" and "ip_route_output_flow" in since:
+        found = [hop.detail for hop in way.hops if hop.kind is HopKind.LOOKUP][-1:]
+        why = " (ENETUNREACH)" if found in ([], ["no route"]) else ""
+        return FateKind.DROPPED, f"redirect_neigh: no route{why}"
+    if place == "skb_do_redirect" and record.ethertype == int.from_bytes(ETH_P_IPV6.to_bytes(2, "big"), "little"):
+        return FateKind.DROPPED, "redirect_neigh: no route for IPv6"
+    if functions.count("__bpf_redirect") > 4:
+        return FateKind.LOST, "recursion limit reached on datapath, buggy bpf program?"
+    if place == "__bpf_redirect":
+        return FateKind.LOST, "no Ethernet header to send it with"
+    return FateKind.LOST, "redirect to no device"
+
+
+def verdict(code: int, names: Mapping[int, str]) -> str:
+    """Return a program's code by name, or as a number."""
+    return names.get(code, str(code))
