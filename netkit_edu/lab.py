@@ -16,7 +16,7 @@ from netkit_edu.arguments import choice, device_name, mac_address, whole_number
 from netkit_edu.backend import Backend, SoftnetStat
 from netkit_edu.costs import Cost
 from netkit_edu.device import Device, Pair
-from netkit_edu.errors import BackendUnavailable, KernelError, UsageError
+from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.loaded import LoadedProgram, program_of
 from netkit_edu.node import OUTSIDE_IP, Node, Outside, Pod
 from netkit_edu.typedmap import TypedMap
@@ -384,8 +384,14 @@ def _open_backend(name: str, cpus: int, backlog: int) -> Backend:
 
         machine = open_vm(cpus)
         return LinuxBackend(
-            machine.door, name="vm", kernel=machine.kernel, cpus=cpus, backlog=backlog, close=machine.close
+            machine.door, name="vm", kernel=machine.kernel, cpus=range(cpus), backlog=backlog, close=machine.close
         )
-    if name in BACKENDS:
-        raise BackendUnavailable(f"the {name!r} backend is not part of this version; it has: 'sim' (or 'auto')")
+    if name == "host":
+        from netkit_edu.linux.backend import LinuxBackend
+        from netkit_edu.linux.host import open_host
+
+        host = open_host(cpus, backlog)
+        return LinuxBackend(
+            host.door, name="host", kernel=host.kernel, cpus=host.cpus, backlog=backlog, close=host.close
+        )
     raise UsageError(f"backend is one of {', '.join(map(repr, (*BACKENDS, 'auto')))}, not {name!r}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from netkit_edu.errors import UsageError
 from netkit_edu.linux.bpf import BpfCalls
 from netkit_edu.linux.capture import CaptureCalls
 from netkit_edu.linux.door import Door
@@ -18,27 +17,27 @@ DEFAULT_BACKLOG = 1000  # packets: the kernel's own
 
 
 class LinuxBackend(BpfCalls, CaptureCalls, MeasureCalls, SocketCalls, NetCalls):
-    """A Linux of ``cpus`` CPUs.
+    """A Linux, as far as a lab needs it.
 
     Args:
         door: where it is.
         name: "vm" or "host".
         kernel: its release, for example "6.12.117".
-        cpus: how many CPUs senders may be put on.
+        cpus: the kernel's numbers of the CPUs that are the lab's, in the lab's order.
         backlog: packets that fit the backlog of each (net.core.netdev_max_backlog).
         close: called when the backend is closed, instead of closing the door.
     """
 
-    def __init__(self, door: Door, *, name: str, kernel: str, cpus: int = 1, backlog: int = DEFAULT_BACKLOG,
-                 close: Callable[[], None] | None = None):  # fmt: skip
-        self.name, self.kernel, self.cpus = name, kernel, cpus
+    def __init__(self, door: Door, *, name: str, kernel: str, cpus: Sequence[int] = (0,),
+                 backlog: int = DEFAULT_BACKLOG, close: Callable[[], None] | None = None):  # fmt: skip
+        self.name, self.kernel, self.cpus = name, kernel, tuple(cpus)
         self._end = close or door.close
         NetCalls.__init__(self, door)
         SocketCalls.__init__(self)
         CaptureCalls.__init__(self)
         BpfCalls.__init__(self)
         self._tracer = Evidence(self)
-        if backlog != DEFAULT_BACKLOG:
+        if name != "host" and backlog != DEFAULT_BACKLOG:  # the host's is the whole machine's: it stays as it is
             self._set_backlog(backlog)
 
     def close(self) -> None:
@@ -46,8 +45,6 @@ class LinuxBackend(BpfCalls, CaptureCalls, MeasureCalls, SocketCalls, NetCalls):
         self._end()
 
     def _set_backlog(self, backlog: int) -> None:
-        if self.name == "host":
-            raise UsageError("the backlog is the whole machine's: on the host it stays as it is")
         batch = self.door.batch()
         batch.setns(self._root)
         write_file(batch, sysctl_path(MACHINE_BACKLOG), str(backlog))

@@ -80,7 +80,7 @@ class NetCalls(LinkCalls):
         return {name: value for name, value in found.items() if name not in _SETTINGS}
 
     def softnet_stat(self) -> Sequence[SoftnetStat]:
-        """Return what each CPU has counted since this backend began."""
+        """Return what each of the lab's CPUs has counted since this backend began."""
         now = self._softnet_now()
         return [
             SoftnetStat(new.processed - old.processed, new.dropped - old.dropped)
@@ -88,8 +88,8 @@ class NetCalls(LinkCalls):
         ]
 
     def _softnet_now(self) -> list[SoftnetStat]:
-        file = netns.read_file(self.door, "/proc/net/softnet_stat", self._root)
-        return [SoftnetStat(*(int(word, 16) for word in line.split()[:2])) for line in file.splitlines()]
+        lines = netns.read_file(self.door, "/proc/net/softnet_stat", self._root).splitlines()
+        return [SoftnetStat(*(int(word, 16) for word in lines[cpu].split()[:2])) for cpu in self.cpus]
 
     # what the other parts of the backend share ------------------------------------------------------------------------
 

@@ -109,8 +109,8 @@ class SocketCalls:
 
     def _send(self, ns: int, request: SendRequest, n: int) -> list[Journey]:
         net = self._net(ns)
-        if not 0 <= request.cpu < self.cpus:
-            raise UsageError(f"no CPU {request.cpu}: this machine has {self.cpus}, counted from 0")
+        if not 0 <= request.cpu < len(self.cpus):
+            raise UsageError(f"no CPU {request.cpu}: this machine has {len(self.cpus)}, counted from 0")
         port = source_port(request)
         listening = net.ports.get(port or -1) or (net.ports.get(0) if port == SINK_PORT else None)
         sender = Sender(request, listening)
@@ -118,8 +118,8 @@ class SocketCalls:
         batch = self.door.batch()
         text = batch.room(netns.TEXT)
         before = self._read_counters(batch, text)
-        if self.cpus > 1:
-            mask = (1 << request.cpu).to_bytes(128, "little")
+        if self.cpus != (0,):
+            mask = (1 << self.cpus[request.cpu]).to_bytes(128, "little")
             batch.call("sched_setaffinity", 0, len(mask), mask)
         batch.setns(net.fd)
         sock = sender.open(batch)

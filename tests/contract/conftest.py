@@ -1,19 +1,21 @@
-"""Contract tests: written once, against the API, and run on every backend that this version has.
+"""Contract tests: written once, against the API, and run on every backend that NETKIT_EDU_TEST_BACKENDS names.
 
-The fixture ``lab`` is a fresh lab on each backend in turn. The pair under test is the pod ``con``'s: ``hst`` is its
+The fixture ``lab`` is a fresh lab on each backend in turn: "sim", "vm", "host", by default the simulator alone. The pair under test is the pod ``con``'s: ``hst`` is its
 primary on the host, ``con.device`` its peer. A payload of 100 bytes makes an skb of 142.
 """
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import pytest
 
 import netkit_edu as nk
 from tests.contract import map_programs
+from tests.requires import require
 
-BACKENDS = ("sim",)
+BACKENDS = os.environ.get("NETKIT_EDU_TEST_BACKENDS", "sim").split(",")
 PORT = 7
 PAYLOAD = bytes(100)
 SKB_LEN = 142  # 14 bytes of Ethernet header, 20 of IP, 8 of UDP, 100 of payload
@@ -91,6 +93,8 @@ char LICENSE[] SEC("license") = "GPL";
 
 @pytest.fixture(params=BACKENDS)
 def backend(request) -> str:
+    if request.param != "sim":
+        require(request.param)
     return request.param
 
 
