@@ -1,6 +1,6 @@
 """A kernel from apt, without root: the package is downloaded and what is needed of it unpacked, nothing installed.
 
-Debian's cloud kernel of the 6.12 series comes first; elsewhere the newest unsigned one with netkit: Ubuntu 24.04's 6.8.
+Debian's cloud kernel or Ubuntu's generic one; `kernel.choose` says which of them.
 """
 
 from __future__ import annotations

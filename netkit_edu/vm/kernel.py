@@ -20,6 +20,7 @@ from netkit_edu.errors import BackendUnavailable
 # In the order in which they can be loaded: a bridge needs the two before it. A kernel may have them built in.
 MODULES = ("veth", "dummy", "llc", "stp", "bridge")
 LEAST = (6, 7)  # where netkit begins
+COURSE = (6, 12)
 PACKAGES = ("linux-image-6", "linux-image-unsigned-6", "linux-modules-6")  # how the names of packages begin
 _DEBIAN = re.compile(r"linux-image-(?P<release>\d[\w.+~-]*-cloud-amd64)-unsigned")
 _UBUNTU = re.compile(r"linux-image-unsigned-(?P<release>\d[\w.+~-]*-generic)")
@@ -155,21 +156,18 @@ def fetched(place: Path) -> Kernel | None:
 def choose(names: list[str]) -> tuple[str, ...]:
     """Return the packages to download, the kernel first, for the best kernel among these package names; () for none.
 
-    A 6.12 cloud kernel of Debian before any other, then the newest.
+    The best is the newest of 6.12, the course's own, or of the series that follows it most closely; else the newest.
     """
     found = []
     for name in names:
         match = _DEBIAN.fullmatch(name) or _UBUNTU.fullmatch(name)
-        if match is None:
+        if match is None or (series := (version := _version(match["release"]))[:2]) < LEAST:
             continue
-        release = match["release"]
-        version = _version(release)[:4]
-        if version[:2] < LEAST:
-            continue
+        rank = (1, *(-n for n in series), version) if series >= COURSE else (0, *series, version)
         if match.re is _DEBIAN:
-            found.append(((2 if version[:2] == (6, 12) else 0, version), (name,)))
-        elif f"linux-modules-{release}" in names:
-            found.append(((1, version), (name, f"linux-modules-{release}")))
+            found.append((rank, (name,)))
+        elif (modules := f"linux-modules-{match['release']}") in names:
+            found.append((rank, (name, modules)))
     return max(found, default=((), ()))[1]
 
 

@@ -52,8 +52,12 @@ def prepare(door: Door, modules: list[str], progress: Callable[[str, str], None]
         _load(door, f"/modules/{name}")
     for room in ROOMS:
         if importlib.util.find_spec(room) is not None and (own := getattr(importlib.import_module(room), "prepare", 0)):
-            progress("set up", room.rpartition(".")[2])
-            own(door)
+            begun, said = time.monotonic(), ""
+            try:
+                own(door)
+            except KernelError as error:  # another kernel than the course's: the room says so itself when it is used
+                said = f", not on this kernel: {error}"
+            progress("set up", f"{room.rpartition('.')[2]}, {time.monotonic() - begun:.1f} s{said}")
 
 
 def settle(door: Door) -> None:

@@ -128,10 +128,14 @@ def test_newest_downloaded_kernel_is_taken(tmp_path):
             [f"linux-{what}-6.8.0-{n}-generic" for what in ("image-unsigned", "modules") for n in (51, 106, 9)],
             ("linux-image-unsigned-6.8.0-106-generic", "linux-modules-6.8.0-106-generic"),
         ),
+        (
+            [f"linux-{what}-6.{n}.0-9-generic" for what in ("image-unsigned", "modules") for n in (8, 11, 14, 17)],
+            ("linux-image-unsigned-6.14.0-9-generic", "linux-modules-6.14.0-9-generic"),
+        ),
         (["linux-image-unsigned-6.5.0-9-generic", "linux-modules-6.5.0-9-generic"], ()),
     ],
 )
-def test_package_is_debians_6_12_or_the_newest_with_netkit(names, chosen):
+def test_package_is_6_12_or_what_is_nearest_to_it(names, chosen):
     assert kernel.choose(names) == chosen
 
 
