@@ -280,10 +280,12 @@ def _dellink(dev: NetDevice) -> None:
 
 
 def _operstate(dev: NetDevice) -> int:
+    """What default_operstate finds (net/core/link_watch.c): it looks for the other end by its number, but at home."""
     if not dev.up:
         return IF_OPER_DOWN
     if not dev.tracks_carrier:
         return IF_OPER_UNKNOWN
     if dev.carrier:
         return IF_OPER_UP
-    return IF_OPER_LOWERLAYERDOWN if dev.peer is not None else IF_OPER_DOWN
+    found = dev.net.devices.get(dev.peer.ifindex) if dev.peer is not None else None
+    return IF_OPER_DOWN if found is None or found is dev or found.carrier else IF_OPER_LOWERLAYERDOWN

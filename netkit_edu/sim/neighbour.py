@@ -55,12 +55,12 @@ def ip_neigh_gw4(dev, nexthop: int, kind: str) -> Neighbour:
         nexthop = 0
     neigh = dev.neighbours.get(nexthop)
     if neigh is None:
-        if kind is RTN_BROADCAST:
-            ha = b"\xff" * 6
+        if in_multicast(nexthop):
+            ha = b"\x01\x00\x5e" + (nexthop & 0x7FFFFF).to_bytes(3, "big")
         elif dev.flags & (IFF_NOARP | IFF_LOOPBACK):
             ha = dev.dev_addr
-        elif in_multicast(nexthop):
-            ha = b"\x01\x00\x5e" + (nexthop & 0x7FFFFF).to_bytes(3, "big")
+        elif kind is RTN_BROADCAST:
+            ha = b"\xff" * 6
         else:
             ha = None
         neigh = dev.neighbours[nexthop] = Neighbour(ha, dev=dev, address=nexthop)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from netkit_edu.errors import KernelError
 from netkit_edu.journey import HopKind
 from netkit_edu.sim.inet import in_multicast, mask, ntoa
+from netkit_edu.uapi import ETH_P_IP
 
 RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST, RTN_UNREACHABLE = (
     "unicast", "local", "broadcast", "multicast", "unreachable",
@@ -33,9 +34,12 @@ class FibInfo:
 
 
 class Rt:
-    """A route decided for one packet (``struct rtable``, ``skb->dst``); ``saddr`` is the address to send from."""
+    """A route decided for one packet (``struct rtable``, ``skb->dst``); ``saddr`` is the address to send from.
 
-    __slots__ = ("dev", "type", "gateway", "saddr", "error")
+    ``doredirect`` says that its sender knows a shorter one (IPSKB_DOREDIRECT of the packet).
+    """
+
+    __slots__ = ("dev", "type", "gateway", "saddr", "error", "doredirect")
 
     def __init__(self, dev, type, gateway=0, saddr=0, error=""):
         self.dev = dev
@@ -43,6 +47,7 @@ class Rt:
         self.gateway = gateway
         self.saddr = saddr
         self.error = error
+        self.doredirect = False
 
 
 class Fib:
@@ -146,6 +151,11 @@ def inet_select_addr(net, dev, dst: int) -> int:
     return next((address for other in net.devices.values() for address, _ in other.addresses if other.up), 0)
 
 
+def __ip_dev_find(net, address: int):
+    """Return the device that has an address, up or down; None if there is none."""
+    return next((dev for dev in net.devices.values() if any(address == own for own, _ in dev.addresses)), None)
+
+
 def ip_route_output_flow(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0, anysrc: bool = False) -> Rt:
     """Decide the way of a packet that starts here.
 
@@ -166,6 +176,10 @@ def ip_route_output_flow(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0
         if not bound.up:
             raise KernelError("ENETUNREACH")
     daddr = daddr or saddr or 0x7F000001
+    if saddr and bound is None and (daddr == INADDR_BROADCAST or in_multicast(daddr)):
+        bound = __ip_dev_find(net, saddr)  # "user can direct multicasts and limited broadcast via necessary interface"
+        if bound is None:
+            raise KernelError("ENETUNREACH")
     if bound is not None and (daddr == INADDR_BROADCAST or in_multicast(daddr)):
         kind = RTN_BROADCAST if daddr == INADDR_BROADCAST else RTN_MULTICAST
         return Rt(bound, kind, 0, saddr or inet_select_addr(net, bound, 0))
@@ -177,7 +191,8 @@ def ip_route_output_flow(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0
     if res.type is RTN_LOCAL:
         return Rt(net.loopback, RTN_LOCAL, 0, saddr or res.prefsrc or daddr)
     kind = RTN_BROADCAST if daddr == INADDR_BROADCAST else RTN_MULTICAST if in_multicast(daddr) else res.type
-    return Rt(res.dev, kind, res.gateway, saddr or res.prefsrc or inet_select_addr(net, res.dev, res.gateway))
+    gateway = 0 if kind is RTN_BROADCAST or (kind is RTN_MULTICAST and res.plen < 4) else res.gateway
+    return Rt(res.dev, kind, gateway, saddr or res.prefsrc or inet_select_addr(net, res.dev, res.gateway))
 
 
 def ip_route_input_noref(skb, daddr: int, saddr: int) -> str:
@@ -212,7 +227,36 @@ def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
     if not loop and net.is_local(saddr):
         return "martian source: one of our own addresses"
     if res.type is RTN_UNICAST:
-        skb.dst = Rt(res.dev, RTN_UNICAST, res.gateway)
+        return __mkroute_input(skb, res, saddr)
     else:
         skb.dst = Rt(dev, res.type)
     return ""
+
+
+def __mkroute_input(skb, res: FibInfo, saddr: int) -> str:
+    """The way onward; one that leads back where the packet came from, from a neighbour there, could be shorter."""
+    dev = skb.dev
+    rt = Rt(res.dev, RTN_UNICAST, res.gateway)
+    if res.dev is dev:
+        onlink = __fib_validate_source(skb, saddr)
+        if onlink is None:
+            return "martian source"
+        rt.doredirect = onlink and skb.protocol == ETH_P_IP
+    skb.dst = rt
+    return ""
+
+
+def __fib_validate_source(skb, saddr: int) -> bool | None:
+    """True if the sender is a neighbour on the device it came by, False if not; None for no sender's address.
+
+    Linux looks only where the way onward leads back through the same device, or where rp_filter is on.
+    """
+    dev = skb.dev
+    res = fib_table_lookup(skb.trace, dev.net, saddr, dev)
+    if res is None:
+        return False
+    if res.type is not RTN_UNICAST:
+        return None
+    if res.dev is not dev:
+        res = fib_table_lookup(skb.trace, dev.net, saddr, dev, dev.ifindex)
+    return res is not None and res.type is RTN_UNICAST and not res.gateway

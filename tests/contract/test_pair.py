@@ -89,7 +89,26 @@ def state(device) -> tuple[int, bool, int]:
 
 
 RUNNING = (IFF_UP | IFF_RUNNING | IFF_LOWER_UP, True, IF_OPER_UP)
-WAITING = (IFF_UP, False, IF_OPER_LOWERLAYERDOWN)
+WAITING = (IFF_UP, False, IF_OPER_DOWN)
+
+
+def test_who_waits_for_an_end_of_its_own_namespace_says_so(lab):
+    """LOWERLAYERDOWN"""
+    pair = lab.pair("nk1")
+    for one in (pair.primary, pair.peer):
+        one.up()
+        assert state(one) == (IFF_UP, False, IF_OPER_LOWERLAYERDOWN)
+        one.down()
+
+
+def test_an_end_takes_whatever_has_the_other_ends_number_for_it(lab):
+    """The kernel looks that number up in the end's own namespace (net/core/link_watch.c:default_operstate)."""
+    node = lab.node("n1")
+    lab.pair("nk2", peer_in=node, peer_name="eth1", attrs={"ifindex": 79}, peer_attrs={"ifindex": 77})
+    pair = lab.pair("nk1", peer_in=node, attrs={"ifindex": 77}, peer_attrs={"ifindex": 88})
+    assert state(pair.peer.up()) == (IFF_UP, False, IF_OPER_LOWERLAYERDOWN)
+    pair.peer.down()
+    assert state(pair.primary.up()) == WAITING
 
 
 @pytest.mark.parametrize("first", ["primary", "peer"])
