@@ -1,8 +1,9 @@
 """What this machine can do for the course, and the one command that brings what it lacks.
 
 Every probe is harmless: it reads files, asks programs for their version, and loads one two-instruction eBPF program
-that is freed at once. Nothing is created, attached or changed. A probe takes a `Machine`, the only door to the outside,
-so that a test can hand in another one.
+that is freed at once. What a lab on this kernel needs is tried out in namespaces that die with the question
+(linux/probe.py). Nothing of the machine's own is created, attached or changed. A probe takes a `Machine`, the only way
+to the outside, so that a test can hand in another one.
 """
 
 from __future__ import annotations
@@ -125,6 +126,12 @@ class Machine:
             return ""
         return found.release if found else ""
 
+    def host(self):
+        """What a lab on this machine's own kernel finds (linux/probe.py)."""
+        from netkit_edu.linux.probe import probe_host
+
+        return probe_host()
+
     def load_bpf(self) -> int | None:
         """Load ``r0 = 0; exit`` as a classifier and free it: 0, or the errno; None where there is no such call."""
         return _load_two_instructions()
@@ -228,6 +235,20 @@ def _netkit_built(machine: Machine, release: str) -> bool | None:
     return b" netkit_xmit" in symbols if symbols else None
 
 
+def probe_host_lab(machine: Machine | None = None) -> Finding:
+    """Does ``nk.Lab("host")`` work, by trial: a door with the privileges, namespaces, devices, programs?"""
+    machine = machine or Machine()
+    found = machine.host()
+    lacking = [answer for answer in found.answers if answer.needed and not answer.ok]
+    if lacking:
+        return Finding("host lab", False, "; ".join(a.detail for a in lacking), lacking[0].remedy)
+    if not (netkit := found["netkit"]).ok:
+        return Finding("host lab", False, f'nk.Lab("host") has veth only: {netkit.detail}', netkit.remedy)
+    if not (journeys := found["journeys"]).ok:
+        return Finding("host lab", False, journeys.detail, journeys.remedy)
+    return Finding("host lab", True, f'nk.Lab("host") has netkit of Linux {found.release}')
+
+
 def probe_qemu(machine: Machine | None = None) -> Finding:
     """The emulator that runs real Linux without root."""
     machine = machine or Machine()
@@ -313,6 +334,7 @@ PROBES: tuple[Callable[[Machine | None], Finding], ...] = (
     probe_compiler,
     probe_bpf,
     probe_netkit,
+    probe_host_lab,
     probe_qemu,
     probe_guest_kernel,
     probe_snapshot,

@@ -10,7 +10,15 @@ from types import SimpleNamespace
 import pytest
 
 from netkit_edu import doctor
+from netkit_edu.linux.probe import Answer
+from netkit_edu.linux.probe import Report as HostReport
 from tests.requires import ROOT
+
+
+LACKS = (
+    "cap_sys_admin (namespaces and bpf(2)), cap_net_admin (devices, addresses and routes), "
+    "cap_net_raw (raw and packet sockets)"
+)
 
 
 class Made(doctor.Machine):
@@ -29,6 +37,7 @@ class Made(doctor.Machine):
             {},
         )
         self.clang, self.bpf, self.kept, self.downloaded = None, errno.EPERM, None, ""
+        self.answers = (Answer("privileges", False, f"the door lacks {LACKS}", "see DOOR.md"),)
         for name, value in facts.items():
             setattr(self, name, value)
 
@@ -58,6 +67,9 @@ class Made(doctor.Machine):
 
     def load_bpf(self):
         return self.bpf
+
+    def host(self):
+        return HostReport(self.release, tuple(self.answers))
 
     def snapshot(self):
         return self.kept
@@ -134,6 +146,34 @@ def test_netkit_is_read_from_the_symbols_where_no_configuration_is(tmp_path, sym
 def test_netkit_is_not_guessed(tmp_path):
     finding = doctor.probe_netkit(Made(tmp_path, release="6.12.1"))
     assert not finding.ok and "does not show" in finding.detail
+
+
+def test_host_lab_that_cannot_be_says_every_reason_and_the_first_remedy(tmp_path):
+    answers = [
+        Answer("door", True, "process 7"),
+        Answer("privileges", False, "it lacks a", "give it a"),
+        Answer("netkit", False, "no netkit", "boot", needed=False),
+        Answer("veth", False, "no veth", "load"),
+    ]
+    finding = doctor.probe_host_lab(Made(tmp_path, answers=answers))
+    assert finding == ("host lab", False, "it lacks a; no veth", "give it a")
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [
+        ("netkit", 'nk.Lab("host") has veth only: no netkit'),
+        ("journeys", "no journeys"),
+        ("", "has netkit of Linux 6.1"),
+    ],
+)
+def test_host_lab_says_what_it_lacks_beyond_the_least(tmp_path, absent, said):
+    answers = [
+        Answer(n, n != absent, f"no {n}" if n == absent else "", "", n == "door")
+        for n in ("door", "netkit", "journeys")
+    ]
+    finding = doctor.probe_host_lab(Made(tmp_path, answers=answers))
+    assert finding.ok == (not absent) and said in finding.detail
 
 
 def test_qemu_is_named_with_its_version(tmp_path):
@@ -221,8 +261,8 @@ def test_report_lists_every_capability_and_each_remedy(bare):
     findings = doctor.examine(bare)
     text = doctor.report(findings)
     assert [f.name for f in findings] == [
-        "simulator", "jupyter", "compiler", "bpf", "netkit", "qemu", "guest kernel", "vm snapshot", "bcc",
-        "browser",
+        "simulator", "jupyter", "compiler", "bpf", "netkit", "host lab", "qemu", "guest kernel", "vm snapshot",
+        "bcc", "browser",
     ]  # fmt: skip
     assert all(f.detail in text and f.remedy in text for f in findings)
     assert "make system" in text

@@ -31,7 +31,9 @@ CAPABILITIES = {
 }
 LEAST_NETKIT_KERNEL = (6, 7)
 NETKIT_REMEDY = "boot a kernel with CONFIG_NETKIT=y, such as Debian's from 6.12 up"
-DOOR_REMEDY = 'NETKIT_EDU_DOOR="sudo -n /path/to/door" gives the door alone the privileges (netkit_edu/linux/DOOR.md)'
+DOOR_REMEDY = (
+    'NETKIT_EDU_DOOR="sudo -n /path/to/door" gives the door alone the privileges: see netkit_edu/linux/DOOR.md'
+)
 
 
 class Answer(NamedTuple):
