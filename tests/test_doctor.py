@@ -14,7 +14,6 @@ from netkit_edu.linux.probe import Answer
 from netkit_edu.linux.probe import Report as HostReport
 from tests.requires import ROOT
 
-
 LACKS = (
     "cap_sys_admin (namespaces and bpf(2)), cap_net_admin (devices, addresses and routes), "
     "cap_net_raw (raw and packet sockets)"
