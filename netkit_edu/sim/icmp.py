@@ -3,7 +3,7 @@
 Mirrors net/ipv4/icmp.c and ping.c, Linux 6.12. What is sent in answer to a packet gets a journey of its own, among the
 ``replies`` of the packet's.
 
-Deviation: errors are not rate-limited, for want of a clock that means anything.
+Deviation: errors are not rate-limited, for want of a clock that means anything; and nobody learns from a redirect.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from netkit_edu.uapi import IPPROTO_ICMP
 ICMP_ECHOREPLY, ICMP_DEST_UNREACH, ICMP_REDIRECT, ICMP_ECHO, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB = 0, 3, 5, 8, 11, 12
 ICMP_NET_UNREACH, ICMP_PROT_UNREACH, ICMP_PORT_UNREACH, ICMP_FRAG_NEEDED = 0, 2, 3, 4
 ICMP_EXC_TTL = 0
+ICMP_REDIR_HOST = 1
 ICMPHDR_LEN = 8  # bytes
 NR_ICMP_TYPES = 18
 
@@ -97,7 +98,8 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
     elif kind == ICMP_ECHOREPLY:
         ping_rcv(skb, iph)
     elif kind in _ERRORS:
-        deliver(skb, "icmp_unreach", f"type {kind} code {message[1]}", iph)
+        handler = "icmp_redirect" if kind == ICMP_REDIRECT else "icmp_unreach"
+        deliver(skb, handler, f"type {kind} code {message[1]}", iph)
     else:
         deliver(skb, "icmp_discard", f"type {kind}", iph)
 

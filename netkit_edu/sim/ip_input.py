@@ -14,11 +14,14 @@ from netkit_edu.sim.icmp import (
     ICMP_FRAG_NEEDED,
     ICMP_NET_UNREACH,
     ICMP_PROT_UNREACH,
+    ICMP_REDIR_HOST,
+    ICMP_REDIRECT,
     ICMP_TIME_EXCEEDED,
     icmp_rcv,
     icmp_send,
 )
 from netkit_edu.sim.inet import IP_DF, IPHDR_LEN, Iphdr, ip_compute_csum, ip_decrease_ttl, ip_hdr
+from netkit_edu.sim.inetpeer import InetPeer
 from netkit_edu.sim.ip_fragment import ip_defrag
 from netkit_edu.sim.ip_output import ip_output
 from netkit_edu.sim.netfilter import FORWARD, LOCAL_IN, PREROUTING, nf_hook
@@ -37,6 +40,8 @@ from netkit_edu.sim.udp import udp_rcv
 from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 
 _PRIORITY_OF_TOS = (0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4)  # ip_tos2prio[]
+REDIRECT_LOAD, REDIRECT_NUMBER = 20_000_000, 9  # ns; messages to one neighbour
+REDIRECT_SILENCE = REDIRECT_LOAD << REDIRECT_NUMBER + 1
 
 
 def ip_rcv(skb: SkBuff) -> None:
@@ -194,9 +199,30 @@ def ip_forward(skb: SkBuff, iph: Iphdr) -> None:
         icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, rt.dev.mtu)
         return kfree_skb_reason(skb, "PKT_TOO_BIG", dev)
     ip_decrease_ttl(skb.buf, skb.data)
+    if rt.doredirect:
+        ip_rt_send_redirect(skb, iph)
     skb.priority = _PRIORITY_OF_TOS[iph.tos >> 1 & 15]
     nf_hook(skb, FORWARD, dev)
     ip_forward_finish(skb)
+
+
+def ip_rt_send_redirect(skb: SkBuff, iph: Iphdr) -> None:
+    """Tell a neighbour that its packet's next hop is its own neighbour too (net/ipv4/route.c).
+
+    Seldom enough: after the first, 20 ms pass, twice as long each time, and after the ninth 20 seconds of silence.
+    """
+    rt = skb.dst
+    net = rt.dev.net
+    skb.trace.hop("ip_rt_send_redirect", skb.dev)
+    now, peer = net.kernel.world.now, net.peers.setdefault(iph.saddr, InetPeer())
+    if now > peer.rate_last + REDIRECT_SILENCE:
+        peer.n_redirects = 0
+    if peer.n_redirects >= REDIRECT_NUMBER:
+        peer.rate_last = now
+    elif peer.n_redirects == 0 or now > peer.rate_last + (REDIRECT_LOAD << peer.n_redirects):
+        icmp_send(skb, ICMP_REDIRECT, ICMP_REDIR_HOST, rt.gateway or iph.daddr)
+        peer.rate_last = now
+        peer.n_redirects += 1
 
 
 def ip_exceeds_mtu(skb: SkBuff, mtu: int) -> bool:

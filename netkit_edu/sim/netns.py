@@ -11,6 +11,7 @@ from collections import deque
 from netkit_edu.errors import KernelError
 from netkit_edu.sim import dev as core
 from netkit_edu.sim.inet import aton, mask, ntoa, parse_prefix
+from netkit_edu.sim.inetpeer import InetPeer
 from netkit_edu.sim.neighbour import Neighbour
 from netkit_edu.sim.netdevice import NetDevice, loopback_setup
 from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, Fib, FibInfo
@@ -42,6 +43,7 @@ class Netns:
         self.received: deque = deque(maxlen=RECEIVED_MAX)
         self.icmp_sk = Sock(self)
         self.mib = snmp_mib()
+        self.peers: dict[int, InetPeer] = {}
         self._ip_id = 0
         self.loopback = loopback_setup()
         register_netdevice(self.loopback, self, "lo")
