@@ -8,7 +8,6 @@ netdev_fix_features, and include/uapi/linux/ethtool.h, Linux 6.12).
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 
 from netkit_edu.backend import Ethtool
 from netkit_edu.linux.door import Batch, Door, Result
@@ -22,12 +21,9 @@ _WORDS = 4  # of 32 features each; Linux 6.12 has two
 _DRVINFO_LEN = 196  # bytes of struct ethtool_drvinfo
 
 
-def make_cards(door: Door, ends: Iterable[tuple[int, str]]) -> None:
-    """Make cards of devices: the descriptor of each one's namespace, and its name there."""
-    batch = door.batch()
-    for ns_fd, name in ends:
-        _ask(batch, ns_fd, name, struct.pack("=II", ETHTOOL_STXCSUM, 0))
-    batch.run()
+def make_card(batch: Batch, ns_fd: int, name: str) -> None:
+    """Append the making of a card out of the device of that name in the namespace behind ``ns_fd``."""
+    _ask(batch, ns_fd, name, struct.pack("=II", ETHTOOL_STXCSUM, 0))
 
 
 def read_ethtool(door: Door, ns_fd: int, name: str) -> Ethtool:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from netkit_edu.backend import Ethtool, LinkInfo
 from netkit_edu.errors import KernelError
 from netkit_edu.linux import privilege, rtnetlink
-from netkit_edu.linux.ethtool import make_cards, read_ethtool
+from netkit_edu.linux.ethtool import make_card, read_ethtool
 from netkit_edu.linux.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL, ifinfomsg, number, string
 from netkit_edu.linux.netns import Namespace
 from netkit_edu.linux.newlink import descriptors_for_numbers
@@ -40,15 +40,15 @@ class LinkCalls:
         made = self._created(net, rtnetlink.link_create(kind, attrs, info or {}, given, fd))
         self._grown(net, there)
         if kind == "netkit":
-            _compare(info or {}, made)
-        qdiscs = [(net, made.ifindex, attrs.get("qdisc")), (there, made.peer, (given or {}).get("qdisc"))]
+            warn_of_unknown(info or {}, made)
+        if made.peer:
+            self._others[net.number, made.ifindex] = there.number, made.peer
+            self._others[there.number, made.peer] = net.number, made.ifindex
+        ends = [(net, made.ifindex, made.name, attrs)]
+        if made.peer:
+            ends.append((there, made.peer, (given or {}).get("name", ""), given or {}))
         try:
-            if kind == "nic":
-                make_cards(self.door, [(end.fd, self._describe(end, at).name) for end, at, _ in qdiscs if at])
-                qdiscs = [(end, ifindex, qdisc or "pfifo_fast") for end, ifindex, qdisc in qdiscs]
-            for end, ifindex, qdisc in qdiscs:
-                if qdisc and ifindex:
-                    self._acked(end, rtnetlink.qdisc_create(ifindex, qdisc))
+            self._furnish(kind, ends)
         except BaseException:
             self.link_del(ns, made.ifindex)
             raise
@@ -66,13 +66,14 @@ class LinkCalls:
         request = rtnetlink.link_change(
             ifindex, up=up, attrs=attrs, info=info, netns_fd=there.fd if moves else None, master=master
         )
-        self._acked(net, request)
         self._grown(there)
+        if up is not None and not moves:
+            return self._open_or_close(net, ifindex, request)
+        self._acked(net, request)
         if moves:
+            self._others.clear()
             name = name or before.name
-            ifindex = next(link.ifindex for link in self._dump(there) if link.name == name)
-        if moves or up is not None:
-            self._settle(there, ifindex)
+            self._settle(there, next(link.ifindex for link in self._dump(there) if link.name == name))
 
     def link_del(self, ns: int, ifindex: int) -> None:
         """Delete a device; a pair goes whole."""
@@ -120,7 +121,7 @@ class LinkCalls:
         )
         self._grown(*self._ns.values())
         talk = self._talk()
-        with contextlib.nullcontext() if capable else privilege.dropped(talk.batch, self._capabilities):
+        with contextlib.nullcontext() if capable else privilege.dropped(talk.batch, self._rights):
             answer = talk.ask(net.netlink, request)
         self._run(talk)
         bodies = answer.messages()
@@ -162,6 +163,34 @@ class LinkCalls:
         answer = talk.ask(net.netlink, rtnetlink.link_dump(), reads=3)
         self._run(talk)
         return [rtnetlink.read_link(body) for body in answer.messages()]
+
+    def _furnish(self, kind: str, ends: Sequence[tuple[Namespace, int, str, Mapping]]) -> None:
+        """Give new devices what RTM_NEWLINK does not: a queueing discipline, and cards what makes them cards."""
+        talk = self._talk()
+        asked = []
+        for net, ifindex, name, attrs in ends:
+            qdisc = attrs.get("qdisc") or ("pfifo_fast" if kind == "nic" else "")
+            if kind == "nic":
+                make_card(talk.batch, net.fd, name or self._describe(net, ifindex).name)
+            if qdisc:
+                asked.append(talk.ask(net.netlink, rtnetlink.qdisc_create(ifindex, qdisc), reads=1))
+        if asked:
+            self._run(talk)
+        for answer in asked:
+            answer.messages()
+
+    def _open_or_close(self, net: Namespace, ifindex: int, request: Request) -> None:
+        """Set a device up or down, and let that take effect, in one round trip if we remember its other end."""
+        other_ns, other = self._others.get((net.number, ifindex), (net.number, ifindex))
+        talk = self._talk()
+        answer = talk.ask(net.netlink, request, reads=1)
+        link = talk.ask(net.netlink, rtnetlink.link_query(ifindex), reads=1)
+        if other_ns in self._ns:
+            talk.ask(self._ns[other_ns].netlink, rtnetlink.link_query(other), reads=1)
+        self._run(talk)
+        answer.messages()
+        if rtnetlink.read_link(link.messages()[0]).peer not in (0, other):
+            self._settle(net, ifindex)
 
     def _settle(self, net: Namespace, ifindex: int) -> None:
         """Let the kernel draw all consequences of a device's going up or down, on both ends of a pair.
@@ -235,7 +264,7 @@ def _addresses(answer: Answer) -> dict[int, list[str]]:
     return found
 
 
-def _compare(asked: Mapping[str, int], made: LinkInfo) -> None:
+def warn_of_unknown(asked: Mapping[str, int], made: LinkInfo) -> None:
     """Warn of attributes that the kernel did not take: it passes over those that are newer than itself."""
     missed = [name for name, value in asked.items() if made.info.get(name) != value]
     if missed:

@@ -27,12 +27,13 @@ class NetCalls(LinkCalls):
         self._ns: dict[int, Namespace] = {}
         self._last_ns = 0
         self._seq = 0
+        self._others: dict[tuple[int, int], tuple[int, int]] = {}  # namespace and ifindex of the other end, if known
         self._device_names: list[Place] | None = None
         batch = door.batch()
         root = netns.open_file(batch, netns.OWN_NET)
         batch.run()
         self._root = root.value  # the namespace in which the door was born
-        self._capabilities = privilege.capabilities(door)
+        self._rights = privilege.capabilities(door)
         self._softnet_then = self._softnet_now()
 
     # namespaces -------------------------------------------------------------------------------------------------------

@@ -10,29 +10,31 @@ import struct
 
 from netkit_edu.linux.door import Batch, Door, Result
 from netkit_edu.linux.netlink import u32
+from netkit_edu.program import isa
 
 BPF_MAP_CREATE, BPF_MAP_UPDATE_ELEM, BPF_PROG_LOAD, BPF_LINK_CREATE = 0, 2, 5, 28
 BPF_MAP_TYPE_SOCKMAP, BPF_PROG_TYPE_SK_LOOKUP, BPF_SK_LOOKUP = 15, 30, 36
-MAP_LOOKUP_ELEM, SK_RELEASE, SK_ASSIGN = 1, 86, 124
 ATTR = 128  # bytes of union bpf_attr that are handed over
-
-
-def program(map_fd: int) -> bytes:
-    """Return the instructions (RFC 9669): assign the map's socket, and go on."""
-    code = [
-        (0xBF, 6, 1, 0, 0),  # r6 = ctx
-        (0xB7, 1, 0, 0, 0), (0x63, 10, 1, -4, 0),  # key = 0
-        (0x18, 1, 1, 0, map_fd), (0, 0, 0, 0, 0),  # r1 = map
-        (0xBF, 2, 10, 0, 0), (0x07, 2, 0, 0, -4),  # r2 = &key
-        (0x85, 0, 0, 0, MAP_LOOKUP_ELEM),
-        (0x15, 0, 0, 7, 0),  # no socket: pass
-        (0xBF, 7, 0, 0, 0),
-        (0xBF, 1, 6, 0, 0), (0xBF, 2, 7, 0, 0), (0xB7, 3, 0, 0, 0),
-        (0x85, 0, 0, 0, SK_ASSIGN),  # refused for what is not UDP, which goes its own way
-        (0xBF, 1, 7, 0, 0), (0x85, 0, 0, 0, SK_RELEASE),
-        (0xB7, 0, 0, 0, 1), (0x95, 0, 0, 0, 0),  # return SK_PASS
-    ]  # fmt: skip
-    return b"".join(struct.pack("=BBhi", op, src << 4 | dst, off, imm) for op, dst, src, off, imm in code)
+PROGRAM = """
+    r6 = r1
+    r1 = 0
+    *(u32 *)(r10 -4) = r1
+    r1 = map[fd:{map}]
+    r2 = r10
+    r2 += -4
+    call bpf_map_lookup_elem
+    if r0 == 0 goto pass
+    r7 = r0
+    r1 = r6
+    r2 = r7
+    r3 = 0
+    call bpf_sk_assign      ; refused for what is not UDP, which goes its own way
+    r1 = r7
+    call bpf_sk_release
+pass:
+    r0 = 1                  ; SK_PASS
+    exit
+"""
 
 
 def install(door: Door, ns_fd: int, sock: int) -> list[int]:
@@ -43,7 +45,7 @@ def install(door: Door, ns_fd: int, sock: int) -> list[int]:
     batch = door.batch()
     pointers = batch.put(u32(0)), batch.put(u32(sock))
     _bpf(batch, BPF_MAP_UPDATE_ELEM, struct.pack("=I4xQQQ", made.value, *pointers, 0))
-    code = program(made.value)
+    code = isa.encode(isa.assemble(PROGRAM.format(map=made.value)))
     head = struct.pack("=IIQQ", BPF_PROG_TYPE_SK_LOOKUP, len(code) // 8, batch.put(code), batch.put(b"GPL\0"))
     loaded = _bpf(batch, BPF_PROG_LOAD, head + bytes(44) + u32(BPF_SK_LOOKUP))
     batch.run()
