@@ -1,7 +1,8 @@
 """Contract tests: written once, against the API, and run on every backend that NETKIT_EDU_TEST_BACKENDS names.
 
-The fixture ``lab`` is a fresh lab on each backend in turn: "sim", "vm", "host", by default the simulator alone. The pair under test is the pod ``con``'s: ``hst`` is its
-primary on the host, ``con.device`` its peer. A payload of 100 bytes makes an skb of 142.
+The fixture ``lab`` is a fresh lab on each backend in turn: "sim", "vm", "host", by default the simulator alone. The
+pair under test is the pod ``con``'s: ``hst`` is its primary on the host, ``con.device`` its peer. A payload of 100 bytes
+makes an skb of 142.
 """
 
 from __future__ import annotations
@@ -162,6 +163,35 @@ def way(request, lab, con):
     return SimpleNamespace(
         at=request.param, sender=sender, to=to, tx=tx, rx=rx, send=send, policy=policy, pair=con.pair, pod=con
     )
+
+
+@pytest.fixture
+def p(lab, programs):
+    """Eight programs P0 to P7: loads of one and the same."""
+    return [lab.load(programs["next"]) for _ in range(8)]
+
+
+@pytest.fixture
+def order(con, p):
+    """The list of the peer hook as indexes into ``p``."""
+    ids = [loaded.id for loaded in p]
+    return lambda: [ids.index(entry.prog_id) for entry in con.pair.chain("peer").entries]
+
+
+@pytest.fixture
+def attach(con):
+    """Attach a program to the peer hook; further arguments as `Device.attach`."""
+    return lambda program, **how: con.pair.attach(program, at="peer", **how)
+
+
+def refused(errno: str, call, extack: str | None = None) -> nk.KernelError:
+    """Call what the kernel is to refuse with this errno, and with this text if one is given; return the refusal."""
+    with pytest.raises(nk.KernelError) as refusal:
+        call()
+    assert refusal.value.name == errno
+    if extack is not None:
+        assert refusal.value.extack == extack
+    return refusal.value
 
 
 class Moved:

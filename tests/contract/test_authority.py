@@ -6,12 +6,7 @@ import pytest
 
 from netkit_edu.errors import KernelError
 from netkit_edu.uapi import BPF_NETKIT_PEER, Policy
-
-
-def refused(errno: str, call) -> None:
-    with pytest.raises(KernelError) as refusal:
-        call()
-    assert refusal.value.name == errno
+from tests.contract.conftest import refused
 
 
 @pytest.mark.parametrize("at", ["primary", "peer"])

@@ -7,7 +7,7 @@ import pytest
 import netkit_edu as nk
 from netkit_edu.sys import u32
 from netkit_edu.uapi import Ifla
-from tests.contract.conftest import PAYLOAD, PORT
+from tests.contract.conftest import PAYLOAD, PORT, refused
 
 
 @pytest.fixture
@@ -28,12 +28,6 @@ def pods(lab, br0):
         made.append(node)
     br0.addr("10.5.0.254/24")
     return made
-
-
-def refused(errno: str, call) -> None:
-    with pytest.raises(nk.KernelError) as refusal:
-        call()
-    assert refusal.value.name == errno
 
 
 @pytest.mark.parametrize("end", ["primary", "peer"])

@@ -5,37 +5,13 @@ from __future__ import annotations
 import pytest
 
 import netkit_edu as nk
-from netkit_edu.errors import KernelError
 from netkit_edu.uapi import BPF_LINK_TYPE_NETKIT, BPF_NETKIT_PEER
-
-
-@pytest.fixture
-def p(lab, programs):
-    """Eight programs P0 to P7: loads of one and the same."""
-    return [lab.load(programs["next"]) for _ in range(8)]
-
-
-@pytest.fixture
-def order(con, p):
-    """The list of the peer hook as indexes into ``p``."""
-    ids = [loaded.id for loaded in p]
-    return lambda: [ids.index(entry.prog_id) for entry in con.pair.chain("peer").entries]
+from tests.contract.conftest import refused
 
 
 @pytest.fixture
 def link(con):
     return lambda program, **how: con.pair.attach(program, at="peer", link=True, **how)
-
-
-@pytest.fixture
-def attach(con):
-    return lambda program, **how: con.pair.attach(program, at="peer", **how)
-
-
-def refused(errno: str, call) -> None:
-    with pytest.raises(KernelError) as refusal:
-        call()
-    assert refusal.value.name == errno
 
 
 def test_a_query_shows_which_link_owns_an_entry(con, attach, link, p):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 import netkit_edu as nk
-from netkit_edu.errors import KernelError
 from netkit_edu.uapi import BPF_TCX_INGRESS, PacketType, Policy
-from tests.contract.conftest import PORT
+from tests.contract.conftest import PORT, refused
 
 N6 = """
 #include "netkit_edu.h"
@@ -22,12 +21,6 @@ SEC("netkit/primary") int to_group(struct __sk_buff *skb)
 }
 char LICENSE[] SEC("license") = "GPL";
 """
-
-
-def refused(errno: str, call) -> None:
-    with pytest.raises(KernelError) as refusal:
-        call()
-    assert refusal.value.name == errno
 
 
 @pytest.fixture

@@ -5,31 +5,7 @@ from __future__ import annotations
 import pytest
 
 import netkit_edu as nk
-from netkit_edu.errors import KernelError
-
-
-@pytest.fixture
-def p(lab, programs):
-    """Eight programs P0 to P7: loads of one and the same."""
-    return [lab.load(programs["next"]) for _ in range(8)]
-
-
-@pytest.fixture
-def order(con, p):
-    """The list of the peer hook as indexes into ``p``."""
-    ids = [loaded.id for loaded in p]
-    return lambda: [ids.index(entry.prog_id) for entry in con.pair.chain("peer").entries]
-
-
-@pytest.fixture
-def attach(con):
-    return lambda program, **place: con.pair.attach(program, at="peer", **place)
-
-
-def refused(errno: str, call) -> None:
-    with pytest.raises(KernelError) as refusal:
-        call()
-    assert refusal.value.name == errno
+from tests.contract.conftest import refused
 
 
 def test_programs_go_where_they_are_told(attach, order, p):

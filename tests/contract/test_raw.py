@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from netkit_edu.errors import KernelError
 from netkit_edu.sys import ifinfomsg, u32
 from netkit_edu.uapi import Ifla, IflaNetkit, Mode, Policy, Scrub
+from tests.contract.conftest import refused
 
 ADDRESS, IFNAME, MTU = Ifla.ADDRESS, Ifla.IFNAME, Ifla.MTU
 PEER_INFO, PRIMARY, POLICY, PEER_POLICY, MODE, SCRUB, PEER_SCRUB, HEADROOM = list(IflaNetkit)[:8]
@@ -15,15 +15,6 @@ INVALID, TOO_FAR = "Attribute failed policy validation", "integer out of range"
 READ_ONLY = "Primary attribute is read-only"
 NO_MODE, NO_POLICY = "Provided device mode can only be L2 or L3", "Provided default xmit policy not supported"
 L2 = {MODE: u32(Mode.L2)}
-
-
-def refused(errno: str, call, extack: str | None = None) -> KernelError:
-    with pytest.raises(KernelError) as refusal:
-        call()
-    assert refusal.value.name == errno
-    if extack is not None:
-        assert refusal.value.extack == extack
-    return refusal.value
 
 
 # RTM_NEWLINK, create --------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from netkit_edu.uapi import (
     BPF_PROG_TYPE_XDP,
     BpfCmd,
 )
-from tests.contract.test_raw import refused
+from tests.contract.conftest import refused
 
 ATTACH, DETACH, QUERY, CREATE, UPDATE = (
     BpfCmd.PROG_ATTACH, BpfCmd.PROG_DETACH, BpfCmd.PROG_QUERY, BpfCmd.LINK_CREATE, BpfCmd.LINK_UPDATE,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 import netkit_edu as nk
-from netkit_edu.errors import KernelError
 from netkit_edu.journey import FateKind
-from tests.contract.conftest import PAYLOAD, PORT, SKB_LEN, got, sent
+from tests.contract.conftest import PAYLOAD, PORT, SKB_LEN, got, refused, sent
 from tests.contract.test_metadata import MARK, PRIORITY, seen_by
 
 UNKNOWN = [1, 3, 4, 5, 6, 8, 9, 100, -2]
@@ -72,12 +71,6 @@ def look(lab, tcx_programs):
 
 def saw(att) -> dict:
     return dict(att.maps["tcx_seen"][0])
-
-
-def refused(errno: str, call) -> None:
-    with pytest.raises(KernelError) as refusal:
-        call()
-    assert refusal.value.name == errno
 
 
 def test_three_recorders_on_the_way_into_a_container(lab, con, hst, programs, look):
