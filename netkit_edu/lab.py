@@ -259,14 +259,14 @@ class Lab:
         options = {"replies": replies, "n": n, "runs": runs, "mark": mark, "priority": priority}
         return measuring.measure(self._own(sender), packet, **options)
 
-    def measure_stream(self, sender: Node, receiver: Node, *, dst: str = "", gso: bool = True, runs: int = 3) -> Cost:
+    def measure_stream(self, sender: Node, receiver: Node, *, dst: str = "", gso: bool = True, runs: int = 5) -> Cost:
         """Count the instructions that a MiB of TCP takes between two nodes, both ends' system calls included.
 
         Args:
             sender, receiver: two nodes, or twice the same.
             dst: the receiver's address; its first by default.
             gso: let TCP hand down segments of up to 64 KiB, as it does by default; else one for each packet.
-            runs: how often; each is the median of five MiB after two that warm up.
+            runs: how many MiB one behind the other, after two that warm up.
 
         Raises:
             UsageError: this lab is not in the virtual machine, or TCP does not get through.

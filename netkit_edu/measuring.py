@@ -38,7 +38,7 @@ def measure(sender: Node, packet, *, replies: bool = False, n: int = 64, runs: i
     )
 
 
-def measure_stream(sender: Node, receiver: Node, *, dst: str = "", gso: bool = True, runs: int = 3) -> Cost:
+def measure_stream(sender: Node, receiver: Node, *, dst: str = "", gso: bool = True, runs: int = 5) -> Cost:
     """Return the cost of a MiB of TCP; see `Lab.measure_stream`."""
     counts = _counter(sender, "measure_stream")
     whole_number(runs, "runs", 1, MAX_RUNS)

@@ -16,15 +16,14 @@ each send `Tracer.start(batch)`, the system calls, `Tracer.stop(batch)`, one rou
     journeys = tracer.journeys(traced, request, [0 or the errno of each packet sent], counters)
 
 What it needs of the backend: ``door``; ``_ns``, whose values have ``name`` and ``inode``; ``_devices()``, which returns
-a `Place` for every device of every namespace; ``_progs``, whose values have ``name``;
-``kernel``. `Tracer.watch` is called after a program's load. What the programs at functions' entries cost is paid also
-while nothing is recorded: who counts instructions does so inside `Tracer.silent`.
+a `Place` for every device of every namespace; ``kernel``. `Tracer.watch` is called after a program's load. What the programs at functions' entries cost is paid also
+while nothing is recorded: who counts instructions calls `Tracer.silence` before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from netkit_edu.backend import SendRequest
@@ -105,9 +104,13 @@ class Tracer:
         self._reasons = {int(number): name for number, name in self._facts["reasons"].items()}
         self._places = Places(self._facts["places"])
         self._watching: dict[int, int] = {}
+        self._programs: dict[int, str] = {}
+        self._watched: dict[int, tuple[int, int]] = {}
+        self._silent = False
 
     def start(self, batch: Batch) -> None:
         """Append operations: forget what was recorded, and record from now on."""
+        self._listen()
         self._write(batch, self._log, _NEW, 16)
 
     def stop(self, batch: Batch) -> Traced:
@@ -160,35 +163,48 @@ class Tracer:
         names = Names(
             {(one.inode, one.ifindex): Where(one.node, one.name, one.kind) for one in backend._devices()},
             {net.inode: net.name for net in backend._ns.values()},
-            {number: prog.name for number, prog in backend._progs.items()},
+            self._programs,
             self._reasons,
             self._places,
         )
         packet, frame = (request.packet, request.via == "packet") if request else (b"", False)
         return Story(names, packet, frame).read(read_records(traced.value))
 
-    def watch(self, number: int, fd: int, main: int) -> None:
+    def watch(self, number: int, name: str, fd: int, main: int) -> None:
         """Record what a program returns from now on; nothing if the kernel has no fexit for it.
 
         Args:
             number: the program's id.
+            name: its name in journeys.
             fd: its descriptor in the door.
             main: the type id of its main function in the BTF it was loaded with (`btfload.Types.main`), 0 for none.
         """
         if main:
-            with suppress(KernelError):
-                self._watching[number] = setup.watch(self._backend.door, self._verdict, number, fd, main)
+            self._watched[number] = fd, main
+            if not self._silent:
+                self._look_at(number)
 
     def unwatch(self, number: int) -> None:
         """Let go of a program; it can be unloaded then."""
+        self._watched.pop(number, None)
         if (fd := self._watching.pop(number, -1)) >= 0:
             self._backend.door.call("close", fd)
 
-    @contextmanager
-    def silent(self) -> Iterator[None]:
-        """Take the recording off all functions for a while, so that they cost what they cost without it."""
-        setup.detach(self._backend.door)
-        try:
-            yield
-        finally:
+    def silence(self) -> None:
+        """Let go of all functions and programs until the next `start`; they cost what they cost without us."""
+        if not self._silent:
+            setup.detach(self._backend.door)
+            while self._watching:
+                self._backend.door.call("close", self._watching.popitem()[1])
+            self._silent = True
+
+    def _listen(self) -> None:
+        if self._silent:
             setup.attach(self._backend.door, [tuple(pair) for pair in self._facts["functions"]])
+            self._silent = False
+            for number in self._watched:
+                self._look_at(number)
+
+    def _look_at(self, number: int) -> None:
+        with suppress(KernelError):
+            self._watching[number] = setup.watch(self._backend.door, self._verdict, number, *self._watched[number])

@@ -22,9 +22,11 @@ from netkit_edu.program.object import Insn
 
 FIRST = 1000
 FACTS, MAP, ENTRY, PROBES, KFREE, CONSUME, LOOKUP = range(FIRST, FIRST + 7)
+PROGRAMS = {KFREE: FIRST + 7, CONSUME: FIRST + 8, LOOKUP: FIRST + 9}  # a link's place -> its program's
+TRACEPOINTS = {KFREE: b"kfree_skb\0", CONSUME: b"consume_skb\0", LOOKUP: b""}
 HEAD_OF_FACTS = 64  # bytes: the log's head while recording, while not, and how many bytes of JSON follow
 BTF_FILE, SYMBOLS = "/sys/kernel/btf/vmlinux", "/proc/kallsyms"
-VERSION = 1
+VERSION = 2
 _BPF_MAP_TYPE_ARRAY, _BPF_F_MMAPABLE = 2, 1 << 10
 _KPROBE, _RAW_TRACEPOINT, _TRACING = 2, 17, 26  # BPF_PROG_TYPE_*
 _TRACE_FEXIT, _TRACE_KPROBE_MULTI = 25, 42  # BPF_TRACE_*
@@ -52,12 +54,11 @@ def set_up(door: Door) -> None:
     probes = Probes(btf, log)
     found = [(symbols[f.symbol][0], f.cookie(n)) for n, f in enumerate(FUNCTIONS) if f.symbol in symbols]
     _keep(door, ENTRY, _load(door, probes.entry(), _KPROBE, _TRACE_KPROBE_MULTI))
+    for number, place in ((KFREE_SKB, KFREE), (CONSUME_SKB, CONSUME)):
+        _keep(door, PROGRAMS[place], _load(door, probes.freed(number), _RAW_TRACEPOINT, 0))
+    lookup = _load(door, probes.lookup(), _TRACING, _TRACE_FEXIT, btf.function("fib_table_lookup"))
+    _keep(door, PROGRAMS[LOOKUP], lookup)
     attach(door, found)
-    for number, place, name in ((KFREE_SKB, KFREE, b"kfree_skb\0"), (CONSUME_SKB, CONSUME, b"consume_skb\0")):
-        prog = _load(door, probes.freed(number), _RAW_TRACEPOINT, 0)
-        _keep(door, place, _open_tracepoint(door, prog, name))
-    prog = _load(door, probes.lookup(), _TRACING, _TRACE_FEXIT, btf.function("fib_table_lookup"))
-    _keep(door, LOOKUP, _open_tracepoint(door, prog))
     reasons = {n: name.removeprefix("SKB_DROP_REASON_") for n, name in btf.enum("skb_drop_reason").items()}
     facts = {
         "version": VERSION,
@@ -71,7 +72,7 @@ def set_up(door: Door) -> None:
 
 
 def attach(door: Door, found: Iterable[tuple[int, int]]) -> None:
-    """Put the recording program at functions: pairs of an address and a cookie."""
+    """Put the recording programs at functions, pairs of an address and a cookie, and at the tracepoints."""
     addresses, cookies = zip(*found, strict=True)
     batch = door.batch()
     count = len(addresses)
@@ -81,12 +82,15 @@ def attach(door: Door, found: Iterable[tuple[int, int]]) -> None:
     made = a.bpf(batch, _LINK_CREATE, attr)
     batch.run(_TIMEOUT)
     _keep(door, PROBES, made.value)
+    for place, name in TRACEPOINTS.items():
+        _keep(door, place, _open_tracepoint(door, PROGRAMS[place], name))
 
 
 def detach(door: Door) -> None:
-    """Take the recording program off all functions, which cost no more then than without it; `attach` puts it back."""
+    """Take the recording programs off, so that nothing costs more than without them; `attach` puts them back."""
     batch = door.batch()
-    batch.call("close", PROBES, must=False)
+    for place in (PROBES, *TRACEPOINTS):
+        batch.call("close", place, must=False)
     batch.run(_TIMEOUT)
 
 
@@ -103,7 +107,10 @@ def watch(door: Door, verdict: bytes, number: int, fd: int, main: int) -> int:
         KernelError: the kernel cannot, EINVAL for a program without BTF.
     """
     code = verdict.replace(struct.pack("<i", _SOME_PROGRAM), struct.pack("<i", number))
-    return _open_tracepoint(door, _load(door, isa.decode(code), _TRACING, _TRACE_FEXIT, main, fd))
+    prog = _load(door, isa.decode(code), _TRACING, _TRACE_FEXIT, main, fd)
+    link = _open_tracepoint(door, prog)
+    door.call("close", prog)
+    return link
 
 
 # the log ------------------------------------------------------------------------------------------------------------
@@ -149,8 +156,7 @@ def _open_tracepoint(door: Door, prog: int, name: bytes = b"") -> int:
     """Attach a program at a raw tracepoint, or where it was loaded for; return the descriptor of the link."""
     batch = door.batch()
     attr = a.RAW_TRACEPOINT_ATTR.pack(batch.put(name) if name else 0, prog)
-    link = a.bpf(batch, a.RAW_TRACEPOINT_OPEN, attr, must=False)
-    batch.call("close", prog)
+    link = a.bpf(batch, a.RAW_TRACEPOINT_OPEN, attr)
     batch.run(_TIMEOUT)
     return link.value
 

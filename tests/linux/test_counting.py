@@ -50,9 +50,9 @@ def test_a_loop_of_nothing_costs_in_proportion(machine):
             with batch.loop(n):
                 batch.call("getpid")
 
-        pair = counting._between(batch, write)
+        pairs = [counting._between(batch, write) for _ in range(5)]
         batch.run()
-        return counting._elapsed(pair)
+        return min(map(counting._elapsed, pairs))  # without a timer's tick
 
     empty = counting.overhead(machine.door)[0]
     assert calls(2000) - empty == pytest.approx(2 * (calls(1000) - empty), rel=0.02)
