@@ -14,8 +14,8 @@ _ROOMS = {
         "Verdict", "Policy", "Mode", "Scrub", "Hook", "PacketType", "Context", "NETDEV_TX_OK",
     ),
     "netkit_edu.errors": (
-        "NetkitEduError", "KernelError", "CompileError", "ObjectError", "PacketError", "ProgramFault", "DriverFault",
-        "UsageError", "BackendUnavailable", "DoorError", "VMError",
+        "NetkitEduError", "KernelError", "CompileError", "CompileWarning", "ObjectError", "PacketError", "ProgramFault",
+        "DriverFault", "UsageError", "BackendUnavailable", "DoorError", "VMError",
     ),
     "netkit_edu.doctor": ("this_machine",),
     "netkit_edu.journey": ("Journey", "Hop", "HopKind", "Fate", "FateKind", "Comparison", "compare"),

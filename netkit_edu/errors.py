@@ -64,6 +64,10 @@ class CompileError(NetkitEduError):
         self.diagnostics = diagnostics
 
 
+class CompileWarning(UserWarning):
+    """The C text compiles, but a line of it hardly means what it says; the message quotes the line."""
+
+
 class ObjectError(NetkitEduError):
     """The bytes are not an eBPF object this package can use (ELF, BTF, BTF.ext, relocation, instruction)."""
 

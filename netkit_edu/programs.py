@@ -7,6 +7,7 @@ kernel object with other maps (`lab.Lab.load`). Running one is what BPF_PROG_TES
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,11 +18,13 @@ from typing import Any, NamedTuple
 from netkit_edu import packet as wire
 from netkit_edu.arguments import whole_number
 from netkit_edu.engine.skb import SkBuff
-from netkit_edu.errors import ObjectError, UsageError
+from netkit_edu.errors import CompileWarning, ObjectError, UsageError
 from netkit_edu.journey import as_verdict
 from netkit_edu.program.object import MapSpec, Object, ProgramCode, Variable
 from netkit_edu.typedmap import MapsByName, TypedMap, encode, int_bytes
 from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, ETH_P_IPV6, Hook, PacketType, Verdict
+
+warnings.filterwarnings("always", category=CompileWarning, append=True)  # a cell that is run again says it again
 
 
 @dataclass(frozen=True)
@@ -340,15 +343,20 @@ def compile(text: str, *, name: str = "cell", optimize: str = "-O2") -> Compiled
 
     Raises:
         CompileError: the text does not compile; it quotes the lines.
+        CompileWarning: as a warning, for lines that compile and hardly mean what they say.
         ObjectError: the compiler's output holds what this package cannot run.
         UsageError: the text is no text.
     """
     for what, value in (("the C text", text), ("name", name), ("optimize", optimize)):
         if not isinstance(value, str):
             raise UsageError(f"{what} is text, not {value!r}: to read a compiled object use nk.read_object(path)")
-    from netkit_edu.program.compiler import compile_c
+    from netkit_edu.program.compiler import compile_with_warnings
+    from netkit_edu.program.diagnostics import render
 
-    return CompiledObject(compile_c(text, name=name, optimize=optimize))
+    obj, found = compile_with_warnings(text, name=name, optimize=optimize)
+    if found:
+        warnings.warn("\n".join(render(one, name) for one in found), CompileWarning, stacklevel=2)
+    return CompiledObject(obj)
 
 
 def read_object(source: str | Path | bytes) -> CompiledObject:

@@ -425,3 +425,22 @@ def test_records_read_as_what_they_are_not_are_there_to_be_read_again():
     prog.run(DNS)
     assert [event["port"] for event in prog.maps["events"].read("event")] == [53 << 8] * 3
     assert prog.maps["events"].read("event") == []
+
+
+DOUBTFUL = 'SEC("tc") int doubtful(struct __sk_buff *skb)\n{\n\tif (skb->mark = 5)\n\t\treturn 2;\n\treturn 0;\n}\n'
+
+
+def test_what_hardly_means_what_it_says_is_warned_of_with_its_line_each_time():
+    for _ in range(2):
+        with pytest.warns(nk.CompileWarning) as said:
+            assert list(nk.compile(DOUBTFUL, name="mine")) == ["doubtful"]
+        (one,) = said
+        assert one.filename == __file__
+        words = str(one.message)
+        assert words.startswith("mine, line 3, column ") and "if (skb->mark = 5)" in words
+        assert "To compare, write ==." in words
+
+
+def test_what_is_meant_is_not_warned_of(recwarn):
+    nk.compile(DOUBTFUL.replace("mark = 5", "mark == 5"))
+    assert not recwarn.list

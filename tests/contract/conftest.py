@@ -1,8 +1,8 @@
 """Contract tests: written once, against the API, and run on every backend that NETKIT_EDU_TEST_BACKENDS names.
 
 The fixture ``lab`` is a fresh lab on each backend in turn: "sim", "vm", "host", by default the simulator alone. The
-pair under test is the pod ``con``'s: ``hst`` is its primary on the host, ``con.device`` its peer. A payload of 100 bytes
-makes an skb of 142.
+pair under test is the pod ``con``'s: ``hst`` is its primary on the host, ``con.device`` its peer. A payload of 100
+bytes makes an skb of 142.
 """
 
 from __future__ import annotations
