@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from netkit_edu.errors import KernelError
 from netkit_edu.linux.bpf import BpfCalls
 from netkit_edu.linux.capture import CaptureCalls
 from netkit_edu.linux.door import Door
@@ -12,8 +13,10 @@ from netkit_edu.linux.measure import MeasureCalls
 from netkit_edu.linux.netcalls import NetCalls
 from netkit_edu.linux.netns import MACHINE_BACKLOG, sysctl_path, write_file
 from netkit_edu.linux.sockets import SocketCalls
+from netkit_edu.linux.trace import Tracer
 
 DEFAULT_BACKLOG = 1000  # packets: the kernel's own
+_NOT_RECORDED: set[tuple[str, str]] = set()  # names and releases on which it takes seconds to find that out
 
 
 class LinuxBackend(BpfCalls, CaptureCalls, MeasureCalls, SocketCalls, NetCalls):
@@ -36,13 +39,22 @@ class LinuxBackend(BpfCalls, CaptureCalls, MeasureCalls, SocketCalls, NetCalls):
         SocketCalls.__init__(self)
         CaptureCalls.__init__(self)
         BpfCalls.__init__(self)
-        self._tracer = Evidence(self)
+        self._tracer = self._recorder()
         if name != "host" and backlog != DEFAULT_BACKLOG:  # the host's is the whole machine's: it stays as it is
             self._set_backlog(backlog)
 
     def close(self) -> None:
         """Let go of everything: what the door holds goes with it. A second call does nothing."""
         self._end()
+
+    def _recorder(self) -> Tracer | Evidence:
+        """Return what tells journeys: a recording, or on a kernel that cannot be recorded what shows from outside."""
+        if (self.name, self.kernel) not in _NOT_RECORDED:
+            try:
+                return Tracer(self)
+            except KernelError:
+                _NOT_RECORDED.add((self.name, self.kernel))
+        return Evidence(self)
 
     def _set_backlog(self, backlog: int) -> None:
         batch = self.door.batch()

@@ -67,7 +67,7 @@ class Evidence:
         counters = counters or {}
         found = [(net, part.value) for net, _, part in traced.arrived if part.value]
         packet = request.packet[ETH_HLEN:] if request.via == "packet" else request.packet
-        ours = [(net, data) for net, data in found if data[9:10] == packet[9:10] and data[16:20] == packet[16:20]]
+        ours = [(net, data) for net, data in found if data[16:20] == packet[16:20] and _taken(net, data, packet)]
         out = []
         for n, errno in enumerate(sent):
             if ours and not errno:
@@ -105,6 +105,13 @@ class Evidence:
     def _incomplete(self) -> bool:
         """A line without an address may also be that of a neighbour that has been given up."""
         return self._backend._asked_for()
+
+
+def _taken(net: Namespace, data: bytes, packet: bytes) -> bool:
+    """Return whether what has arrived is this packet, and somebody there takes it."""
+    ihl = (data[0] & 15) * 4
+    port = int.from_bytes(data[ihl + 2 : ihl + 4], "big")
+    return data[9:10] == packet[9:10] and (data[9] != IPPROTO_UDP or bool(net.ports.keys() & {0, port}))
 
 
 def refused(kernel: str, request: SendRequest, errno: int) -> Journey:
