@@ -23,7 +23,7 @@ HERE, THERE = "10.0.0.1", "10.0.0.2"
 
 @pytest.fixture
 def linux(monkeypatch):
-    monkeypatch.setattr(LinuxBackend, "_recorder", Evidence)
+    monkeypatch.setattr(LinuxBackend, "_recorder", lambda backend: Evidence(backend))
     backend = LinuxBackend(open_child(), name="host", kernel=platform.release())
     yield backend
     backend.close()
