@@ -16,11 +16,11 @@ from netkit_edu.sim.cpu import Cpu, local_bh_disable, local_bh_enable, napi_comp
 from netkit_edu.sim.gso import qdisc_pkt_len_init, skb_gso_segment
 from netkit_edu.sim.netfilter import nf_hook_egress, nf_hook_ingress
 from netkit_edu.sim.skbuff import eth_type_trans, kfree_skb_reason, skb_scrub_packet
+from netkit_edu.sim.vlan import VLAN_HLEN, VLANS, skb_vlan_untag, vlan_leave
 from netkit_edu.uapi import ETH_HLEN, IFF_UP, Errno, NetXmit
 
 NET_RX_SUCCESS, NET_RX_DROP = 0, 1
 XMIT_RECURSION_LIMIT = 8
-VLAN_HLEN = 4  # bytes that a VLAN tag may add
 _DRIVER, _QUEUE = HopKind.DRIVER, HopKind.QUEUE
 _CN = NetXmit.CN
 
@@ -295,6 +295,8 @@ def __netif_receive_skb_core(skb: SkBuff) -> Callable[[SkBuff], None] | None:
         dev = skb.dev
         skb.skb_iif = dev.ifindex
         skb.trace.cpu.processed += 1
+        if skb.protocol in VLANS and not skb_vlan_untag(skb):
+            return None
         if dev.taps:
             for tap in dev.taps:
                 tap.append(Captured("in", bytes(skb.buf[skb.mac_header :])))
@@ -306,6 +308,8 @@ def __netif_receive_skb_core(skb: SkBuff) -> Callable[[SkBuff], None] | None:
     nf_hook_ingress(skb, dev)
     if dev.rx_handler is not None:
         return dev.rx_handler
+    if skb.vlan_present and not vlan_leave(skb):
+        return None
     handler = PTYPES.get(skb.protocol)
     if handler is None:
         dev_core_stats_rx_dropped_inc(skb, dev)

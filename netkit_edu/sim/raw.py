@@ -15,9 +15,10 @@ from netkit_edu.sim.route import RTN_BROADCAST, ip_route_output_flow
 from netkit_edu.sim.skbuff import alloc_skb
 from netkit_edu.sim.snmp import SNMP_INC_STATS, icmp_out_count
 from netkit_edu.sim.sock import Sock
-from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, IPPROTO_ICMP, Errno
+from netkit_edu.sim.vlan import VLAN_HLEN, VLANS
+from netkit_edu.uapi import ETH_HLEN, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IPPROTO_ICMP, Errno
 
-ICMPHDR_LEN = 8  # bytes
+ICMPHDR_LEN, IPV6HDR_LEN, ARPHDR_LEN = 8, 40, 8  # bytes
 
 
 def raw_sendmsg(sk: Sock, trace, packet: bytes) -> int:
@@ -79,8 +80,36 @@ def packet_snd(sk: Sock, trace, frame: bytes) -> int:
     skb = alloc_skb(trace, frame, protocol=int.from_bytes(frame[12:14], "big"))
     skb.dev, skb.sk = dev, sk
     skb.mark, skb.priority = sk.mark, sk.priority
-    skb.network_header = skb.transport_header = skb.data + ETH_HLEN
+    packet_parse_headers(skb)
     if sk.gso_size:
         virtio_net_hdr_to_skb(skb, sk.gso_size)
         trace.packet = skb.bytes
     return net_xmit_errno(dev_queue_xmit(skb))
+
+
+def packet_parse_headers(skb) -> None:
+    """Find the frame's network header, which lies behind VLAN tags, and its transport header."""
+    at = skb.data + ETH_HLEN
+    protocol, behind = _skip_tags(skb, skb.protocol, at)
+    skb.network_header = at if protocol in VLANS or not protocol else behind
+    skb.transport_header = skb_probe_transport_header(skb, protocol, behind) or skb.network_header
+
+
+def skb_probe_transport_header(skb, protocol: int, at: int) -> int:
+    """Return where the transport header begins, 0 where the flow dissector cannot tell (net/core/flow_dissector.c).
+
+    Args:
+        protocol, at: the ethertype, and where the header that it announces begins.
+    """
+    room = len(skb.buf) - at
+    if protocol == ETH_P_IP and room >= IPHDR_LEN and skb.buf[at] & 15 >= 5:
+        return min(at + (skb.buf[at] & 15) * 4, len(skb.buf))
+    if protocol == ETH_P_IPV6 and room >= IPV6HDR_LEN:
+        return at + IPV6HDR_LEN
+    return at if protocol == ETH_P_ARP and room >= ARPHDR_LEN else 0
+
+
+def _skip_tags(skb, protocol: int, at: int) -> tuple[int, int]:
+    while protocol in VLANS and len(skb.buf) >= at + VLAN_HLEN:
+        protocol, at = int.from_bytes(skb.buf[at + 2 : at + 4], "big"), at + VLAN_HLEN
+    return protocol, at

@@ -172,7 +172,8 @@ def dev_set_mac_address(dev: NetDevice, address: bytes) -> None:
         raise KernelError("EOPNOTSUPP")
     if len(address) != ETH_ALEN:
         raise KernelError("EINVAL")
-    dev.netdev_ops.ndo_set_mac_address(dev, address)
+    if address != dev.dev_addr:
+        dev.netdev_ops.ndo_set_mac_address(dev, address)
     dev.neighbours.clear()
     core.call_netdevice_notifiers("CHANGEADDR", dev)
 

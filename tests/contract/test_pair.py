@@ -198,3 +198,11 @@ def test_a_refused_change_of_policies_may_be_done_by_half(pair):
         pair.set_policy(policy="drop", peer_policy=7)
     assert (refusal.value.name, refusal.value.extack) == ("EINVAL", "Provided default xmit policy not supported")
     assert (pair.primary.policy, pair.primary.peer_policy) == (Policy.DROP, Policy.PASS)
+
+
+@pytest.mark.parametrize("mode", ["l3", "l2"])
+def test_the_address_that_an_end_has_it_may_be_given(lab, mode):
+    """The driver is not even asked (net/core/dev.c:dev_set_mac_address)."""
+    pair = lab.pair("nk1", mode=mode)
+    for end in (pair.primary, pair.peer):
+        end.set(mac=end.mac)

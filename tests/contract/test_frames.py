@@ -1,0 +1,52 @@
+"""What a packet socket makes of a frame's headers shows in how far a program may cut it (net/packet/af_packet.c)."""
+
+from __future__ import annotations
+
+import pytest
+
+import netkit_edu as nk
+from netkit_edu.backend import SendRequest
+
+CUT = """
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, __u32); __type(value, __s64); }
+    numbers SEC(".maps");
+
+SEC("netkit/primary") int cut(struct __sk_buff *skb)
+{
+    __u32 zero = 0, one = 1;
+    __s64 *length = bpf_map_lookup_elem(&numbers, &zero), *answer = bpf_map_lookup_elem(&numbers, &one);
+
+    if (!length || !answer)
+        return NETKIT_DROP;
+    *answer = bpf_skb_change_tail(skb, *length, 0);
+    return NETKIT_DROP;
+}
+char LICENSE[] SEC("license") = "GPL";
+"""
+IPV4 = bytes(nk.IP(src="10.0.1.1", dst="10.0.1.2") / nk.UDP(dport=7) / bytes(60))
+OPTIONS = bytes(nk.IP(src="10.0.1.1", dst="10.0.1.2", options=[b"\x01\x01\x01\x01"]) / nk.UDP(dport=7) / bytes(60))
+LEAST = {  # ethertype, what follows it -> bytes that must stay
+    "IPv4": (0x0800, IPV4, 34),
+    "IPv4 with options": (0x0800, OPTIONS, 38),
+    "IPv4, a header too short": (0x0800, b"\x44" + IPV4[1:], 14),
+    "IPv4, cut": (0x0800, IPV4[:19], 14),
+    "IPv6": (0x86DD, b"\x60" + bytes(5) + b"\x11" + bytes(60), 54),
+    "ARP": (0x0806, bytes(28), 14),
+    "one tag": (0x8100, b"\0\1\x08\0" + IPV4, 38),
+    "two tags": (0x88A8, b"\0\1\x81\0\0\1\x08\0" + IPV4, 42),
+    "a tag, nothing known": (0x8100, b"\0\1\x12\x34" + bytes(60), 18),
+    "half a tag": (0x8100, b"\0\1\x08", 14),
+    "nothing known": (0x1234, bytes(60), 14),
+}
+
+
+@pytest.mark.parametrize("what", LEAST)
+def test_a_frame_is_cut_no_further_than_its_headers(lab, con, what):
+    ethertype, data, least = LEAST[what]
+    attachment = con.pair.attach(nk.compile(CUT)["cut"])
+    frame = bytes(12) + ethertype.to_bytes(2, "big") + data
+    numbers = attachment.maps["numbers"]
+    for length, answer in ((least - 1, -22), (least, 0)):
+        numbers[0] = length
+        lab.kernel_calls.send(lab.host.ns, SendRequest(frame, "packet", con.pair.primary.ifindex))
+        assert numbers[1] == answer, (what, length)
