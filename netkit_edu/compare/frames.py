@@ -7,6 +7,7 @@ from netkit_edu.packet import checksum
 from netkit_edu.uapi import ETH_P_IP, IPPROTO_ICMP, IPPROTO_UDP
 
 SOURCE_PORT = 40000
+TAGS = (0x8100, 0x88A8)
 ADDRESSES = {
     "stranger": "10.77.1.9", "broadcast": "10.77.1.255", "everyone": "255.255.255.255", "multicast": "224.0.0.5",
     "outside": "192.0.2.2", "nic": "192.0.2.1", "elsewhere": "10.99.0.1",
@@ -53,18 +54,21 @@ def packet_of(scenario: Scenario, device: str, *, to: str = "other", port: int =
     return head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + body
 
 
-def frame_of(scenario: Scenario, device: str, *, mac: str = "its", ethertype: int = ETH_P_IP, cut: int | None = None,
-             **packet) -> bytes:  # fmt: skip
+def frame_of(scenario: Scenario, device: str, *, mac: str = "its", ethertype: int = ETH_P_IP, tag: int = 0,
+             cut: int | None = None, **packet) -> bytes:  # fmt: skip
     """Return the packet in a frame.
 
     Args:
         mac: "its" for the other end's address, or one of `MACS`.
+        tag: the VLAN tag behind an ethertype that announces one.
         cut: keep that many bytes of the frame.
     """
     own = _mac(scenario, device)
     other = other_end(device)
     to = MACS.get(mac) or (MACS["foreign"] if other == "nobody" else _mac(scenario, other))
     frame = bytes.fromhex(to) + bytes.fromhex(own) + ethertype.to_bytes(2, "big")
+    if ethertype in TAGS:
+        frame += tag.to_bytes(2, "big") + ETH_P_IP.to_bytes(2, "big")
     frame += packet_of(scenario, device, **packet | {"via": "raw"})
     return frame[:cut]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 
+from netkit_edu.compare.frames import TAGS
 from netkit_edu.compare.scenario import CLOSED_PORT, PORT, PROGRAMS, Scenario
 from netkit_edu.uapi import BPF_F_AFTER as AFTER
 from netkit_edu.uapi import BPF_F_BEFORE as BEFORE
@@ -111,7 +112,7 @@ class _Making:
             ("mark", 0.12, (0, 0x77, 0xFFFFFFFF)),
             ("priority", 0.12, (0, 6, 0x10001)),
             ("type", 0.1, (0, 0, 1, 2, 3, 3, 4, 7)),
-            ("ethertype", 0.05, (0x86DD, 0x0806, 0x0800, 0x1234)),
+            ("ethertype", 0.05, (0x86DD, 0x0806, 0x0800, 0x1234, 0x8100)),
             ("length", 0.04, (14, 33, 34, 60, 200, 3000)),
             ("cb", 0.06, (9, 0xDEADBEEF)),
         ):
@@ -277,7 +278,9 @@ class _Making:
         if self.chance(0.5):
             frame["mac"] = pick(("broadcast", "multicast", "foreign", "zero"))
         if self.chance(0.15):
-            frame["ethertype"] = pick((0x0806, 0x86DD, 0x1234, 0x8100))
+            frame["ethertype"] = pick((0x0806, 0x86DD, 0x1234, 0x8100, 0x88A8))
+            if frame["ethertype"] in TAGS and self.chance(0.5):
+                frame["tag"] = pick((5, 0x2000, 0x6FFF))
         if self.chance(0.15):
             frame["cut"] = pick((0, 13, 14, 15, 33, 34, 40))
         return frame

@@ -87,7 +87,7 @@ def _plainer(scenario: Scenario) -> Iterator[Scenario]:
             yield simpler
         if step.get("via") == "packet" and step["do"] == "send":
             simpler = scenario.copy()
-            simpler.steps[n] = {k: v for k, v in step.items() if k not in ("via", "mac", "ethertype", "cut")}
+            simpler.steps[n] = {k: v for k, v in step.items() if k not in ("via", "mac", "ethertype", "tag", "cut")}
             yield simpler
     renamed = _in_order(scenario)
     if renamed.to_json() != scenario.to_json():
