@@ -100,6 +100,14 @@ def backend(request) -> str:
 
 
 @pytest.fixture
+def burst_backend(backend) -> str:
+    """A backend on which a sender can hold softirqs back, so that packets pile up behind it."""
+    if backend != "sim":
+        pytest.skip("on Linux a sender's softirq runs at the end of each of its system calls")
+    return backend
+
+
+@pytest.fixture
 def cpus() -> int:
     """How many CPUs the lab has: for test files to say otherwise."""
     return 1

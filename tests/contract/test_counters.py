@@ -65,9 +65,9 @@ def test_a_datagram_larger_than_the_mtu_travels_in_fragments(lab, con, hst, move
     assert con.received[-1].payload == bytes(5000)
 
 
-def test_a_full_backlog_drops_on_both_ends(backend, moved):
+def test_a_full_backlog_drops_on_both_ends(burst_backend, moved):
     """The backlog takes one packet more than net.core.netdev_max_backlog says."""
-    with nk.Lab(backend, backlog=4) as lab:
+    with nk.Lab(burst_backend, backlog=4) as lab:
         con = lab.pod("con", device="netkit")
         con.listen(udp=PORT)
         count = moved(con.pair.primary, con.device)
@@ -78,9 +78,9 @@ def test_a_full_backlog_drops_on_both_ends(backend, moved):
         assert lab.softnet == ((5, 5),)
 
 
-def test_a_backlog_is_one_cpus_and_so_are_its_drops(backend):
+def test_a_backlog_is_one_cpus_and_so_are_its_drops(burst_backend):
     """The sender is told of the drop like of any other of the driver's."""
-    with nk.Lab(backend, backlog=0, cpus=2) as lab:
+    with nk.Lab(burst_backend, backlog=0, cpus=2) as lab:
         con = lab.pod("con", device="netkit")
         con.listen(udp=PORT)
         before = lab.softnet

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import netkit_edu as nk
 from netkit_edu.backend import SendRequest
 from netkit_edu.uapi import PacketType, Scrub, Verdict
-from tests.contract.conftest import DROPPED, PAYLOAD, PORT, got, sent
+from tests.contract.conftest import BACKENDS, DROPPED, PAYLOAD, PORT, got, sent
 
 NEXT, PASS, DROP, REDIRECT = (int(v) for v in (Verdict.NEXT, Verdict.PASS, Verdict.DROP, Verdict.REDIRECT))
 OK, XMIT_DROP, XMIT_CN = 0, 1, 2
@@ -168,7 +168,7 @@ class Wired:
                 assert journey.fate.kind == "not sent"
                 continue
             rc, fate, counters, codes = transmit(dev, other, to, length, queued <= self.backlog)
-            queued += fate == "delivered"
+            queued += fate == "delivered" and self.lab.backend == "sim"  # Linux empties the backlog at once
             received = kind_of(to, other.mac) != PacketType.OTHERHOST and length == WHOLE
             self.check(journey, out, rc, fate, counters, codes, told, received)
 
@@ -201,7 +201,11 @@ def report():
     return nk.compile(PROGRAM, name="report.c")["report"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150 if BACKENDS == ["sim"] else 12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     st.sampled_from(["l2", "l3"]),
     st.tuples(ENDS, ENDS),

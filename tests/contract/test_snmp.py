@@ -85,8 +85,8 @@ def test_a_drop_at_tcx_egress_moves_no_counter_of_the_device_but_those_of_ip(way
     assert (devices(), count()) == ([{}, {}], [REFUSED, {}])
 
 
-def test_what_a_full_backlog_refuses_counts_like_any_drop(backend):
-    with nk.Lab(backend, backlog=0) as lab:
+def test_what_a_full_backlog_refuses_counts_like_any_drop(burst_backend):
+    with nk.Lab(burst_backend, backlog=0) as lab:
         con = lab.pod("con", device="netkit")
         con.listen(udp=PORT)
         count = Counted(lab.host, con)
