@@ -22,12 +22,12 @@ _STEPS = {"__do_softirq", "handle_softirqs", "net_rx_action", "process_backlog"}
 _ANSWERS = {"icmp_reply", "__icmp_send"}
 _BIRTHS = {"ip_output", "ip_mc_output", "ip_finish_output2", "__dev_queue_xmit", "__bpf_redirect", "__br_forward",
            "dev_hard_start_xmit", "loopback_xmit", "dummy_xmit", "veth_xmit", "netkit_xmit", "br_dev_xmit",
-           "udp_queue_rcv_one_skb"}  # fmt: skip
+           "udp_queue_rcv_one_skb", "ping_queue_rcv_skb"}  # fmt: skip
+_COPIES = {"udp_queue_rcv_one_skb", "ping_queue_rcv_skb"}  # what sockets are given may be a copy of its own
 _SPLITTING = {"ip_do_fragment", "skb_gso_segment", "bpf_clone_redirect", "br_flood"}
 _CABLE = {"__dev_forward_skb", "__dev_forward_skb2", "skb_scrub_packet", "eth_type_trans", "__netif_rx",
           "netif_rx_internal", "enqueue_to_backlog"}  # fmt: skip
 _RUNNING = {"netkit_xmit", "skb_scrub_packet", "__dev_queue_xmit", "__netif_receive_skb_core", "bpf_prog_run"}
-_SOCKETS = {"udp_queue_rcv_one_skb", "ping_queue_rcv_skb"}
 _LOOKUP = "fib_table_lookup"
 _CODES = {int(one): one.name for one in Verdict}
 
@@ -72,6 +72,7 @@ class Story:
         self._held: set[int] = set()
         self._hooks: dict[int, Hook] = {}
         self._wires: dict[int, Where | None] = {}
+        self._carried: set[int] = set()  # came over a cable, where no socket comes along
         self._at_hand: dict[tuple[int, Context], Way | None] = {}
         self._steps: dict[int, list[tuple[str, Record]]] = {}
         self._task = 0
@@ -114,9 +115,10 @@ class Story:
                 for known in (self._owner, self._hooks, self._wires):
                     known.pop(skb, None)
                 self._held.discard(skb)
+                self._carried.discard(skb)
         if way is None:
             way = self._near(record) if function in _BIRTHS else None
-            while way is not None and way.bound and not way.splits and function != "udp_queue_rcv_one_skb":
+            while way is not None and way.bound and not way.splits and function not in _COPIES:
                 way = way.parent
             if way is None:
                 return None
@@ -154,7 +156,7 @@ class Story:
             self._released.add(record.skb)
         elif name in _ANSWERS:
             self._child(record, way, way.replies).hop(record, name, Where(self._place(record, way).node))
-        elif name == "sock_wfree" and (record.skb in self._held or record.skb in self._wires):
+        elif name == "sock_wfree" and record.skb in self._held | self._carried | self._wires.keys():
             pass
         elif record.skb in self._wires and name in _CABLE:
             self._cable(record, way, name)
@@ -231,7 +233,7 @@ class Story:
         if way.fate is None or not way.fate.delivered:
             way.arrived = packet
         way.end(FateKind.DELIVERED, place)
-        if name in _SOCKETS:
+        if name in _COPIES:
             self._held.add(record.skb)
 
     # the softirq, and the cable ---------------------------------------------------------------------------------------
@@ -253,8 +255,7 @@ class Story:
         if record.skb in self._wires:
             del self._wires[record.skb]
             steps = [(name, one) for name, one in steps if name == "net_rx_action"] + [("nic_poll", record)]
-            self._held.discard(record.skb)
-            self._wired = record.skb
+            self._carried.add(record.skb)
         for name, one in steps:
             way.hop(one, name, place)
 

@@ -16,8 +16,8 @@ each send `Tracer.start(batch)`, the system calls, `Tracer.stop(batch)`, one rou
     journeys = tracer.journeys(traced, request, [0 or the errno of each packet sent], counters)
 
 What it needs of the backend: ``door``; ``_ns``, whose values have ``name`` and ``inode``; ``_devices()``, which returns
-a `Place` for every device of every namespace; ``kernel``. `Tracer.watch` is called after a program's load. What the programs at functions' entries cost is paid also
-while nothing is recorded: who counts instructions calls `Tracer.silence` before.
+a `Place` for every device of every namespace; ``kernel``. `Tracer.watch` is called after a program's load. What the
+recording programs cost is paid also while nothing is recorded: who counts instructions calls `Tracer.silence` first.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import NamedTuple
 from netkit_edu.backend import SendRequest
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import Journey
+from netkit_edu.linux import fexit
 from netkit_edu.linux import trace_setup as setup
 from netkit_edu.linux.door import Batch, Data, Door, Result
 from netkit_edu.linux.records import overflowed, read_records
@@ -179,6 +180,7 @@ class Tracer:
             fd: its descriptor in the door.
             main: the type id of its main function in the BTF it was loaded with (`btfload.Types.main`), 0 for none.
         """
+        self._programs[number] = name
         if main:
             self._watched[number] = fd, main
             if not self._silent:
@@ -207,4 +209,5 @@ class Tracer:
 
     def _look_at(self, number: int) -> None:
         with suppress(KernelError):
-            self._watching[number] = setup.watch(self._backend.door, self._verdict, number, *self._watched[number])
+            code = setup.verdict(self._verdict, number)
+            self._watching[number] = fexit.watch(self._backend.door, *self._watched[number], code, name="nk_trace")

@@ -21,9 +21,8 @@ from netkit_edu.program import isa
 from netkit_edu.program.object import Insn
 
 FIRST = 1000
-FACTS, MAP, ENTRY, PROBES, KFREE, CONSUME, LOOKUP = range(FIRST, FIRST + 7)
-PROGRAMS = {KFREE: FIRST + 7, CONSUME: FIRST + 8, LOOKUP: FIRST + 9}  # a link's place -> its program's
-TRACEPOINTS = {KFREE: b"kfree_skb\0", CONSUME: b"consume_skb\0", LOOKUP: b""}
+FACTS, MAP, ENTRY, FREED, CONSUMED, FOUND = range(FIRST, FIRST + 6)  # facts, log, and programs
+LINKS = range(FIRST + 6, FIRST + 10)  # what keeps them where they are: `attach`, in its order
 HEAD_OF_FACTS = 64  # bytes: the log's head while recording, while not, and how many bytes of JSON follow
 BTF_FILE, SYMBOLS = "/sys/kernel/btf/vmlinux", "/proc/kallsyms"
 VERSION = 2
@@ -54,10 +53,9 @@ def set_up(door: Door) -> None:
     probes = Probes(btf, log)
     found = [(symbols[f.symbol][0], f.cookie(n)) for n, f in enumerate(FUNCTIONS) if f.symbol in symbols]
     _keep(door, ENTRY, _load(door, probes.entry(), _KPROBE, _TRACE_KPROBE_MULTI))
-    for number, place in ((KFREE_SKB, KFREE), (CONSUME_SKB, CONSUME)):
-        _keep(door, PROGRAMS[place], _load(door, probes.freed(number), _RAW_TRACEPOINT, 0))
-    lookup = _load(door, probes.lookup(), _TRACING, _TRACE_FEXIT, btf.function("fib_table_lookup"))
-    _keep(door, PROGRAMS[LOOKUP], lookup)
+    _keep(door, FREED, _load(door, probes.freed(KFREE_SKB), _RAW_TRACEPOINT, 0))
+    _keep(door, CONSUMED, _load(door, probes.freed(CONSUME_SKB), _RAW_TRACEPOINT, 0))
+    _keep(door, FOUND, _load(door, probes.lookup(), _TRACING, _TRACE_FEXIT, btf.function("fib_table_lookup")))
     attach(door, found)
     reasons = {n: name.removeprefix("SKB_DROP_REASON_") for n, name in btf.enum("skb_drop_reason").items()}
     facts = {
@@ -74,43 +72,32 @@ def set_up(door: Door) -> None:
 def attach(door: Door, found: Iterable[tuple[int, int]]) -> None:
     """Put the recording programs at functions, pairs of an address and a cookie, and at the tracepoints."""
     addresses, cookies = zip(*found, strict=True)
-    batch = door.batch()
     count = len(addresses)
+    batch = door.batch()
     at = batch.put(struct.pack(f"<{count}Q", *addresses))
     given = batch.put(struct.pack(f"<{count}Q", *cookies))
     attr = struct.pack("<IIIIIIQQQ", ENTRY, 0, _TRACE_KPROBE_MULTI, 0, 0, count, 0, at, given)
-    made = a.bpf(batch, _LINK_CREATE, attr)
+    links = [a.bpf(batch, _LINK_CREATE, attr)]
+    for name, prog in ((b"kfree_skb\0", FREED), (b"consume_skb\0", CONSUMED), (b"", FOUND)):
+        attr = a.RAW_TRACEPOINT_ATTR.pack(batch.put(name) if name else 0, prog)
+        links.append(a.bpf(batch, a.RAW_TRACEPOINT_OPEN, attr))
+    for number, link in zip(LINKS, links, strict=True):
+        batch.call("dup3", link, number, O_CLOEXEC)
+        batch.call("close", link)
     batch.run(_TIMEOUT)
-    _keep(door, PROBES, made.value)
-    for place, name in TRACEPOINTS.items():
-        _keep(door, place, _open_tracepoint(door, PROGRAMS[place], name))
 
 
 def detach(door: Door) -> None:
-    """Take the recording programs off, so that nothing costs more than without them; `attach` puts them back."""
+    """Take the recording programs away, which cost nothing then; `attach` puts them back."""
     batch = door.batch()
-    for place in (PROBES, *TRACEPOINTS):
-        batch.call("close", place, must=False)
+    for number in LINKS:
+        batch.call("close", number, must=False)
     batch.run(_TIMEOUT)
 
 
-def watch(door: Door, verdict: bytes, number: int, fd: int, main: int) -> int:
-    """Record what a program returns; return the descriptor in the door that keeps it so.
-
-    Args:
-        verdict: the recording program, from the facts.
-        number: the program's id.
-        fd: its descriptor in the door.
-        main: the type id of its main function in its own BTF.
-
-    Raises:
-        KernelError: the kernel cannot, EINVAL for a program without BTF.
-    """
-    code = verdict.replace(struct.pack("<i", _SOME_PROGRAM), struct.pack("<i", number))
-    prog = _load(door, isa.decode(code), _TRACING, _TRACE_FEXIT, main, fd)
-    link = _open_tracepoint(door, prog)
-    door.call("close", prog)
-    return link
+def verdict(code: bytes, number: int) -> tuple[Insn, ...]:
+    """Return the program that records what the program with this id returns; ``code`` is that of the facts."""
+    return isa.decode(code.replace(struct.pack("<i", _SOME_PROGRAM), struct.pack("<i", number)))
 
 
 # the log ------------------------------------------------------------------------------------------------------------
@@ -150,15 +137,6 @@ def _load(door: Door, insns: tuple[Insn, ...], kind: int, attach_type: int, func
             return made.value
     words = log.value.split(b"\0")[0].decode(errors="replace").strip().splitlines()
     raise KernelError(made.errno, " / ".join(words[-4:]))
-
-
-def _open_tracepoint(door: Door, prog: int, name: bytes = b"") -> int:
-    """Attach a program at a raw tracepoint, or where it was loaded for; return the descriptor of the link."""
-    batch = door.batch()
-    attr = a.RAW_TRACEPOINT_ATTR.pack(batch.put(name) if name else 0, prog)
-    link = a.bpf(batch, a.RAW_TRACEPOINT_OPEN, attr)
-    batch.run(_TIMEOUT)
-    return link.value
 
 
 def _keep(door: Door, number: int, fd: int) -> int:
