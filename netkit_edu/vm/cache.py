@@ -81,21 +81,27 @@ def forget(key: str) -> None:
 def evict(keep: str) -> list[str]:
     """Remove the snapshots used longest ago until the rest fits, never the one named; return the keys that went."""
     left = entries()
-    total, gone = sum(entry.path.stat().st_size for entry in left), []
+    total, gone = sum(occupied(entry.path) for entry in left), []
     for entry in left:
         if total <= most_bytes():
             break
         if entry.key != keep:
-            total -= entry.path.stat().st_size
+            total -= occupied(entry.path)
             forget(entry.key)
             gone.append(entry.key)
     return gone
 
 
+def occupied(path: Path) -> int:
+    """Return the bytes that a file takes on the disk: its holes take none."""
+    status = path.stat()
+    return min(status.st_size, status.st_blocks * 512)
+
+
 def clean() -> int:
     """Remove all of it, kernels included; return the bytes that this freed."""
     place = folder()
-    freed = sum(path.lstat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    freed = sum(occupied(path) for path in place.rglob("*") if path.is_file() and not path.is_symlink())
     shutil.rmtree(place, ignore_errors=True)
     return freed
 

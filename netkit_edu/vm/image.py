@@ -18,11 +18,10 @@ from netkit_edu.errors import BackendUnavailable, DoorError, UsageError, VMError
 from netkit_edu.linux.build import build_door
 from netkit_edu.linux.door import Door
 from netkit_edu.program.cache import write_whole
-from netkit_edu.vm import apt, cache, cpio, identity, kernel, launcher, prepare, qemu
+from netkit_edu.vm import apt, cache, cpio, form, identity, kernel, launcher, prepare, qemu
 from netkit_edu.vm.guest import Guest
 
 BOOT_TIMEOUT = 90.0  # seconds; 8 on an idle machine, and some machines are not idle
-SAVE_TIMEOUT = 60.0  # seconds
 Progress = Callable[[str, str], None]
 
 
@@ -39,8 +38,9 @@ class Recipe:
     @property
     def key(self) -> str:
         """The hash of everything in it."""
-        parts = [self.version, *qemu.machine_words(self.cpus), *qemu.connections(0, 0), *qemu.boot_words("", 0)]
-        files = [self.kernel.path, *self.kernel.modules.values(), self.door, *prepare.sources(), Path(__file__)]
+        parts = [self.version, *qemu.machine_words(self.cpus), *qemu.connections(0, 0), *qemu.boot_words("", 0, 0)]
+        files = [self.kernel.path, *self.kernel.modules.values(), self.door, *prepare.sources()]
+        files += [Path(__file__), Path(form.__file__)]
         parts += [*self.kernel.modules, self.kernel.release, *map(identity.sha256, files)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
@@ -117,7 +117,7 @@ def initramfs(recipe: Recipe) -> bytes:
 
 
 def _build(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:
-    start = time.monotonic()
+    begun = time.monotonic()
     progress("qemu", recipe.version)
     progress(
         "kernel", f"Linux {recipe.kernel.release}, {_size(recipe.kernel.path.stat().st_size)}, {recipe.kernel.source}"
@@ -127,44 +127,33 @@ def _build(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:
     progress("initramfs", f"{_size(len(data))}: {inside}")
     with cache.work_folder(place) as work:
         launcher.build(place, work)
-    guest, door = _boot(recipe, data, progress)
+    memory = os.memfd_create("memory", os.MFD_CLOEXEC)
     try:
-        prepare.prepare(door, list(recipe.kernel.modules), progress)
-        progress("settle", "")
-        prepare.settle(door)
-        guest.halt()
-        file = cache.NewFile(place)
+        os.ftruncate(memory, form.MEMORY)
+        guest, door = _boot(recipe, data, memory, progress)
         try:
-            _save(guest, file.fd)
-            size = os.fstat(file.fd).st_size
-            seconds = time.monotonic() - start
-            facts = {
-                "kernel": recipe.kernel.release,
-                "sha256": identity.sha256(recipe.kernel.path),
-                "qemu": recipe.version,
-                "cpus": recipe.cpus,
-                "bytes": size,
-                "seconds": round(seconds, 1),
-            }
-            progress("snapshot", f"{_size(size)}, {seconds:.1f} s in all")
-            return _keep(place, recipe.key, file, facts)
+            prepare.prepare(door, list(recipe.kernel.modules), progress)
+            progress("settle", "the boot's last work, and free memory emptied")
+            prepare.settle(door)
+            guest.halt()
+            return _keep(place, recipe, guest, memory, begun, progress)
+        except DoorError as error:
+            raise (error if isinstance(error, VMError) else guest.failure(error)) from None
         finally:
-            file.close()
-    except DoorError as error:
-        raise (error if isinstance(error, VMError) else guest.failure(error)) from None
+            guest.close()
     finally:
-        guest.close()
+        os.close(memory)
 
 
-def _boot(recipe: Recipe, data: bytes, progress: Progress) -> tuple[Guest, Door]:
+def _boot(recipe: Recipe, data: bytes, memory: int, progress: Progress) -> tuple[Guest, Door]:
     """Boot the machine until its door answers, and once more if it does not: busy hosts lose a timer now and then."""
     for attempt in (1, 2):
         begun = time.monotonic()
         handle = os.memfd_create("initramfs", os.MFD_CLOEXEC)
         try:
             os.write(handle, data)
-            words = qemu.boot_words(str(recipe.kernel.path), handle)
-            guest = Guest(recipe.program, recipe.cpus, words, (handle,), launcher=launcher.path())
+            words = qemu.boot_words(str(recipe.kernel.path), handle, memory)
+            guest = Guest(recipe.program, recipe.cpus, words, (handle, memory), launcher=launcher.path())
         finally:
             os.close(handle)
         try:
@@ -181,28 +170,30 @@ def _boot(recipe: Recipe, data: bytes, progress: Progress) -> tuple[Guest, Door]
     raise AssertionError("unreachable")
 
 
-def _save(guest: Guest, handle: int) -> None:
-    """Write the stopped machine into a file (QEMU: migration to a descriptor)."""
-    monitor = guest.monitor
-    monitor.call("getfd", fds=(handle,), fdname="snapshot")
-    monitor.call("migrate-set-parameters", max_bandwidth=1 << 40)
-    monitor.call("migrate", uri="fd:snapshot")
-    deadline = time.monotonic() + SAVE_TIMEOUT
-    while (status := monitor.call("query-migrate").get("status")) != "completed":
-        if status in ("failed", "cancelled") or time.monotonic() > deadline:
-            raise DoorError(f"QEMU could not write the snapshot ({status}): is the disk full?")
-        time.sleep(0.02)
-
-
-def _keep(place: Path, key: str, file: cache.NewFile, facts: dict) -> cache.Entry:
+def _keep(place: Path, recipe: Recipe, guest: Guest, memory: int, begun: float, progress: Progress) -> cache.Entry:
+    """Write the stopped machine into a file, and give it its name."""
+    file = cache.NewFile(place)
     try:
-        write_whole(place / f"{key}.json", json.dumps(facts, indent=1).encode())
-        path = place / f"{key}.snapshot"
+        written = form.save(guest.monitor, memory, file.fd)
+        seconds = time.monotonic() - begun
+        progress("snapshot", f"{_size(written)}, {seconds:.1f} s in all")
+        facts = {
+            "kernel": recipe.kernel.release,
+            "sha256": identity.sha256(recipe.kernel.path),
+            "qemu": recipe.version,
+            "cpus": recipe.cpus,
+            "bytes": written,
+            "seconds": round(seconds, 1),
+        }
+        write_whole(place / f"{recipe.key}.json", json.dumps(facts, indent=1).encode())
+        path = place / f"{recipe.key}.snapshot"
         file.keep(path)
     except OSError as error:
         raise BackendUnavailable(f"{place} cannot be written to ({error.strerror}): set NETKIT_EDU_CACHE") from None
-    cache.evict(key)
-    return cache.Entry(key, path, facts)
+    finally:
+        file.close()
+    cache.evict(recipe.key)
+    return cache.Entry(recipe.key, path, facts)
 
 
 def _size(n: int) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 
 from netkit_edu.errors import DoorError, VMError
 from netkit_edu.linux.door import Door
-from netkit_edu.vm import cache, image, launcher, prepare, qemu
+from netkit_edu.vm import cache, form, image, launcher, prepare, qemu
 from netkit_edu.vm.guest import Guest
 
 RESTORE_TIMEOUT = 20.0  # seconds
@@ -54,31 +52,26 @@ def open_vm(cpus: int = 1, progress: image.Progress | None = None) -> Machine:
     entry = image.snapshot(cpus, progress)
     try:
         return _restore(entry)
-    except (VMError, FileNotFoundError) as error:
+    except (VMError, OSError) as error:
         progress("snapshot", f"made anew: {str(error).splitlines()[0]}")
         cache.forget(entry.key)
         return _restore(image.snapshot(cpus, progress))
 
 
 def _restore(entry: cache.Entry) -> Machine:
-    handle = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
     try:
         guest = Guest(qemu.find(), entry.facts["cpus"], qemu.restore_words(handle), (handle,), launcher=launcher.path())
+        try:
+            guest.monitor.greet(RESTORE_TIMEOUT)
+            form.restore(guest.monitor, handle)
+            door = Door(guest.stream, before=guest.go, after=guest.halt, translate=guest.failure).hello()
+            prepare.set_clock(door)
+        except DoorError as error:
+            raise (error if isinstance(error, VMError) else guest.failure(error)) from None
+        except BaseException:
+            guest.close()
+            raise
     finally:
         os.close(handle)
-    try:
-        guest.monitor.greet(RESTORE_TIMEOUT)
-        deadline = time.monotonic() + RESTORE_TIMEOUT
-        while (status := guest.monitor.call("query-migrate").get("status")) != "completed":
-            if status == "failed" or time.monotonic() > deadline:
-                raise DoorError(f"QEMU could not restore the snapshot ({status})")
-            time.sleep(0.002)
-        door = Door(guest.stream, before=guest.go, after=guest.halt, translate=guest.failure).hello()
-        prepare.set_clock(door)
-    except DoorError as error:
-        raise (error if isinstance(error, VMError) else guest.failure(error)) from None
-    except BaseException:
-        with contextlib.suppress(Exception):
-            guest.close()
-        raise
     return Machine(guest, door, entry)

@@ -1,7 +1,9 @@
 """QEMU's command line: the same machine when a snapshot is taken and when it is restored.
 
 TCG with ``-icount shift=0``: an instruction is a nanosecond of the guest's time, so that counts come out the same every
-time. Everything a connection needs is an inherited descriptor: no file, no path, no port.
+time. Everything a connection needs is an inherited descriptor: no file, no path, no port. The guest's memory is a file:
+one that is shared while the snapshot is made, so that it can be kept, and one that is private in a restored machine,
+which reads of it only what it touches.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def machine_words(cpus: int = 1) -> list[str]:
         *("-accel", "tcg,thread=single,tb-size=32"),
         *("-icount", "shift=0"),
         *("-cpu", "max"),
-        *("-machine", "pc,smm=off,vmport=off,hpet=off"),
+        *("-machine", "pc,smm=off,vmport=off,hpet=off,memory-backend=memory"),
         *("-m", str(MEMORY_MB)),
         *("-smp", str(cpus)),
         *("-nodefaults", "-no-user-config", "-display", "none"),
@@ -46,6 +48,12 @@ def machine_words(cpus: int = 1) -> list[str]:
         *("-chardev", f"ringbuf,id=console,size={CONSOLE_BYTES}", "-serial", "chardev:console"),
         *("-device", "virtio-serial-pci,id=ports,max_ports=2"),
     ]
+
+
+def memory_words(handle: int, *, shared: bool) -> list[str]:
+    """Return the words that make the file behind a descriptor the guest's memory, from its first byte on."""
+    share = "on" if shared else "off"
+    return ["-object", f"memory-backend-file,id=memory,size={MEMORY_MB}M,mem-path=/dev/fd/{handle},share={share}"]
 
 
 def connections(rpc: int, monitor: int) -> list[str]:
@@ -57,11 +65,12 @@ def connections(rpc: int, monitor: int) -> list[str]:
     ]
 
 
-def boot_words(kernel: str, initramfs: int) -> list[str]:
-    """Return the words that boot a kernel with the initramfs behind a descriptor."""
-    return ["-kernel", kernel, "-initrd", f"/dev/fd/{initramfs}", "-append", KERNEL_WORDS]
+def boot_words(kernel: str, initramfs: int, memory: int) -> list[str]:
+    """Return the words that boot a kernel with the initramfs behind a descriptor, in the memory behind another."""
+    return [*memory_words(memory, shared=True), "-kernel", kernel, "-initrd", f"/dev/fd/{initramfs}",
+            "-append", KERNEL_WORDS]  # fmt: skip
 
 
 def restore_words(snapshot: int) -> list[str]:
-    """Return the words that restore the snapshot behind a descriptor and leave the machine stopped."""
-    return ["-S", "-incoming", f"fd:{snapshot}"]
+    """Return the words of a machine with the memory in a snapshot, which waits for the rest of it."""
+    return [*memory_words(snapshot, shared=False), "-S", "-incoming", "defer"]

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -80,18 +81,21 @@ def test_machine_is_stopped_between_round_trips(vm):
 
 
 def test_the_same_calls_take_the_same_number_of_instructions(vm):
-    def count() -> int:
-        with machine.open_vm() as fresh:
-            batch = fresh.door.batch()
-            at = batch.room(32)
-            batch.clock(at)
-            with batch.loop(1000):
-                batch.call("getpid")
-            batch.clock(at + 16)
-            data = batch.read(at, 32)
-            batch.run()
+    def once(door) -> int:
+        batch = door.batch()
+        at = batch.room(32)
+        batch.clock(at)
+        with batch.loop(1000):
+            batch.call("getpid")
+        batch.clock(at + 16)
+        data = batch.read(at, 32)
+        batch.run()
         words = [int.from_bytes(data.value[n : n + 8], "little") for n in range(0, 32, 8)]
         return (words[2] - words[0]) * 10**9 + words[3] - words[1]
+
+    def count() -> int:
+        with machine.open_vm() as fresh:
+            return min(once(fresh.door) for _ in range(5))
 
     first, second = count(), count()
     assert 10**5 < first < 10**7 and abs(first - second) < first / 100
@@ -182,29 +186,31 @@ def unprivileged_python() -> str:
     pytest.skip("no Python 3.11 here that every user may run")
 
 
+RIGHTS = """
+from netkit_edu.vm.machine import open_vm
+status = open("/proc/self/status").read()
+open_vm().close()  # this one boots
+vm = open_vm()
+print(vm.door.call("getpid"), status.split("CapEff:")[1].split()[0], status.split("CapBnd:")[1].split()[0])
+"""
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--no-new-privs")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become nobody")
-def test_user_without_any_privilege_has_a_machine(tmp_path_factory):
+def test_user_without_any_privilege_has_a_machine():
     """Nobody, no capabilities, a home and a cache of its own; the kernel comes from where this run has it."""
+    image.snapshot()
     python = unprivileged_python()
-    home = tmp_path_factory.mktemp("home")
-    for folder in (home, *home.parents):
-        if folder.stat().st_uid == os.geteuid() and folder != Path("/tmp") and len(folder.parts) > 2:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    shutil.copytree(cache.folder(), home / "vm", ignore=shutil.ignore_patterns("lock"))
-    for path in (home, *home.rglob("*")):
-        os.chown(path, 65534, 65534)
-    code = """
-from netkit_edu.vm.machine import open_vm
-status = open("/proc/self/status").read()
-vm = open_vm()
-print(vm.door.call("getpid"), status.split("CapEff:")[1].split()[0], status.split("CapBnd:")[1].split()[0])
-"""
-    environment = {"HOME": str(home), "PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1",
-                   "NETKIT_EDU_CACHE": str(home)}  # fmt: skip
-    if named := os.environ.get("NETKIT_EDU_KERNEL"):
-        environment["NETKIT_EDU_KERNEL"] = named
-    done = subprocess.run([*NOBODY, python, "-c", code], cwd=home, env=environment, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory(prefix="netkit-edu-test-") as folder:
+        home = Path(folder)
+        shutil.copytree(cache.folder(), home / "vm", ignore=shutil.ignore_patterns("lock", "*.snapshot"))
+        for path in (home, *home.rglob("*")):
+            os.chown(path, 65534, 65534)
+        environment = {"HOME": folder, "PATH": os.defpath, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1",
+                       "NETKIT_EDU_CACHE": folder, "TMPDIR": folder}  # fmt: skip
+        if named := os.environ.get("NETKIT_EDU_KERNEL"):
+            environment["NETKIT_EDU_KERNEL"] = named
+        done = subprocess.run(
+            [*NOBODY, python, "-c", RIGHTS], cwd=home, env=environment, capture_output=True, text=True
+        )
     assert done.stdout.split() == ["1", "0" * 16, "0" * 16], done.stderr
