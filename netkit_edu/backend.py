@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from netkit_edu.journey import Journey
 from netkit_edu.program.object import MapSpec, ProgramCode
+from netkit_edu.program.verification import Verification
 from netkit_edu.uapi import BPF_PROG_TYPE_SCHED_CLS
 
 
@@ -237,6 +238,12 @@ class Backend(Protocol):
         """Load a program whose relocations name ``maps``; return its id. Two loads are two programs.
 
         ``prog_type`` other than BPF_PROG_TYPE_SCHED_CLS makes a program that no hook here takes.
+        """
+
+    def prog_verify(self, code: ProgramCode, maps: Mapping[str, MapSpec], *, level: int = 1) -> Verification:
+        """Ask the kernel's verifier about a program, with maps made for it as told; nothing of it stays.
+
+        ``level`` 1 gives the log of the path that fails, 2 that of all paths. `UsageError` where there is no verifier.
         """
 
     def prog_attach(self, ns: int, ifindex: int, attach_type: int, prog_id: int, *, flags: int = 0,

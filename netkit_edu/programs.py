@@ -21,6 +21,7 @@ from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import CompileWarning, ObjectError, UsageError
 from netkit_edu.journey import as_verdict
 from netkit_edu.program.object import MapSpec, Object, ProgramCode, Variable
+from netkit_edu.program.verification import Verification
 from netkit_edu.typedmap import MapsByName, TypedMap, encode, int_bytes
 from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, ETH_P_IPV6, Hook, PacketType, Verdict
 
@@ -184,6 +185,26 @@ class Program:
         from netkit_edu.engine.world import World
 
         return self._executable.step(skb_for_run(packet, **fields), World() if world is None else world)
+
+    def verify(self, lab=None, *, level: int = 1) -> Verification:
+        """Ask the verifier of a lab's kernel about the program, without loading it for good.
+
+        Args:
+            lab: whose kernel; a lab on "vm" or "host".
+            level: 1 for the log of the path that fails, 2 for what the verifier knew at each instruction of all paths.
+
+        Returns:
+            the verdict with the log, the C line it stopped at, and who gave it; true if the program may be loaded.
+
+        Raises:
+            UsageError: no lab is given, or there is no verifier in it.
+        """
+        if not hasattr(lab, "kernel_calls"):
+            raise UsageError(
+                f"say whose verifier is to look at {self.name!r}: prog.verify(nk.Lab('vm')); there is none offline yet"
+            )
+        whole_number(level, "level", 1, 2)
+        return lab.kernel_calls.prog_verify(self.code, self.map_specs, level=level)
 
     def disassemble(self) -> str:
         """Return the instructions as text, each C line above those that came from it, maps by their names."""

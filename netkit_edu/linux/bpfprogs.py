@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from netkit_edu.errors import KernelError
+from netkit_edu.errors import DoorError, KernelError
 from netkit_edu.linux import bpfattr as a
 from netkit_edu.linux.btfload import FUNCTION_LEN, LINE_LEN, Types, types_of
+from netkit_edu.linux.door import Batch, Result
 from netkit_edu.program import isa
 from netkit_edu.program import opcodes as op
 from netkit_edu.program.object import Insn, MapSpec, ProgramCode
 from netkit_edu.program.verification import Verification, read_log
 from netkit_edu.uapi import BPF_PROG_TYPE_SCHED_CLS
 
-LOG_LEN, LOG_MOST = 1 << 16, 3 << 20  # bytes
-LOAD_S = 60.0  # seconds: a verifier in an emulated machine takes its time for a million instructions
+LOG_LEN, LOG_MOST = 1 << 13, 3 << 20  # bytes
+LOG_VERDICT = 4  # BPF_LOG_STATS: what is wrong and how much was looked at, without the instructions
+VERIFY_S = 20  # seconds of the kernel's own time that its verifier has
+LOAD_S = 150.0  # seconds to wait for it: in an emulated machine time is slow
 SKB_LEN = 192  # bytes of struct __sk_buff
 MAX_PACKET = 1 << 16
+_ATTR_LEN = 144  # bytes of BPF_PROG_LOAD's part, as far as log_true_size
 BPF_STATS_RUN_TIME = 0
 _HINT = "the kernel's verifier does not let this program pass: what it says names the C line"
 
@@ -35,6 +38,15 @@ class LinuxProg:
     type: int
     main: int
     code: ProgramCode
+
+
+class _Attempt(NamedTuple):
+    """What became of a load: descriptor (-1 if refused), id, main function's type, and what the verifier said."""
+
+    fd: int
+    id: int
+    main: int
+    said: Verification
 
 
 class ProgInfo(NamedTuple):
@@ -65,7 +77,7 @@ class ProgCalls:
 
     def __init__(self):
         self._progs: dict[int, LinuxProg] = {}
-        self._plain: set[bytes] = set()  # types that this kernel refused
+        self._refused_types: set[bytes] = set()
         self._stats_fd = -1
 
     def prog_load(self, code: ProgramCode, maps: Mapping[str, int], *,
@@ -77,10 +89,9 @@ class ProgCalls:
                 `Verification`.
         """
         fds = self._fds(maps)
-        try:
-            fd, number, main = self._load(code, fds, prog_type)
-        except KernelError as refusal:
-            raise self._explained(refusal, code, fds, prog_type) from None
+        fd, number, main, said = self._attempt(code, fds, prog_type)
+        if not said.ok:
+            raise self._explained(said, code, fds, prog_type)
         self._progs[number] = LinuxProg(number, code.name, fd, prog_type, main, code)
         watch = getattr(getattr(self, "_tracer", None), "watch", None)
         if watch is not None and prog_type == BPF_PROG_TYPE_SCHED_CLS:
@@ -97,9 +108,13 @@ class ProgCalls:
         try:
             for name, spec in maps.items():
                 fds[name], _ = self._create(spec)
-            return self._verify(code, fds, BPF_PROG_TYPE_SCHED_CLS, level)
+            fd, _, _, said = self._attempt(code, fds, BPF_PROG_TYPE_SCHED_CLS)
+            fds["program"] = fd
+            if (level > 1 or not said.ok) and KernelError(said.errno).name != "E2BIG":
+                fds["again"], _, _, said = self._attempt(code, fds, BPF_PROG_TYPE_SCHED_CLS, level)
+            return said
         finally:
-            self._close(*fds.values())
+            self._close(*(fd for fd in fds.values() if fd >= 0))
 
     def prog_test_run(self, number: int, packet: bytes, *, ctx: bytes = b"", repeat: int = 1) -> TestRun:
         """Run a program on a packet in the kernel (BPF_PROG_TEST_RUN).
@@ -160,28 +175,67 @@ class ProgCalls:
 
     # loading ----------------------------------------------------------------------------------------------------------
 
-    def _load(self, code: ProgramCode, fds: Mapping[str, int], prog_type: int) -> tuple[int, int, int]:
-        """Return descriptor, id and main function of a new program."""
-        types = self._types(code)
-        for tried in (types, types_of(code, own=False), None):
-            batch = self.door.batch()
-            attr, typed = self._attr(batch, code, fds, prog_type, tried)
-            loaded = a.bpf(batch, a.PROG_LOAD, attr, a.PROG_LOAD_ATTR.size, must=typed is None)
-            told = a.info(batch, loaded, 8)
-            with suppress(KernelError):
-                batch.run(LOAD_S)
-            if typed is not None and not typed.errno:
-                self._close(typed.value)
-            if typed is None or not typed.errno:
-                return loaded.value, struct.unpack_from("<I", told.value, 4)[0], tried.main if tried else 0
-            self._plain.add(tried.btf)
-        raise AssertionError("the last attempt has no types to be refused")
+    def _attempt(self, code: ProgramCode, fds: Mapping[str, int], prog_type: int, level: int = LOG_VERDICT,
+                 size: int = LOG_LEN, spare: int = 0) -> _Attempt:  # fmt: skip
+        """Try to load a program, with a log of ``size`` bytes; the room that a log wants it is given.
 
-    def _types(self, code: ProgramCode) -> Types:
-        types = types_of(code)
-        return types_of(code, own=False) if types.btf in self._plain else types
+        Args:
+            spare: how much of the types to spare a kernel that refuses them: 1 those of the object, 2 all.
+        """
+        types = types_of(code, own=spare == 0) if spare < 2 else None
+        if types is not None and types.btf in self._refused_types:
+            return self._attempt(code, fds, prog_type, level, size, spare + 1)
+        batch = self.door.batch()
+        room = batch.room(size)
+        attr, typed = self._attr(batch, code, fds, prog_type, types, (level, size, room))
+        limit(batch, VERIFY_S)
+        loaded = a.bpf(batch, a.PROG_LOAD, attr, _ATTR_LEN, must=False)
+        limit(batch, LOAD_S)
+        log, true_size = batch.read(room, size), batch.read(attr + a.PROG_LOG_TRUE_SIZE, 4)
+        if typed is not None:
+            batch.call("close", typed, must=False)
+        told = a.info(batch, loaded, 8)
+        self._patiently(batch, loaded, code)
+        if typed is not None and typed.errno:
+            self._refused_types.add(types.btf)
+            return self._attempt(code, fds, prog_type, level, size, spare + 1)
+        wanted = min(struct.unpack("<I", true_size.value)[0] + 4096 & ~4095, LOG_MOST)
+        if KernelError(loaded.errno).name == "ENOSPC" and size < wanted:
+            return self._attempt(code, fds, prog_type, level, wanted, spare)
+        text = log.value.split(b"\0")[0].decode(errors="replace")
+        said = read_log(code, f"Linux {self.kernel} ({self.name})", text, loaded.errno)
+        if loaded.errno:
+            return _Attempt(-1, 0, 0, said)
+        return _Attempt(loaded.value, struct.unpack_from("<I", told.value, 4)[0], types.main if types else 0, said)
 
-    def _attr(self, batch, code: ProgramCode, fds: Mapping[str, int], prog_type: int, types: Types | None,
+    def _patiently(self, batch: Batch, loaded: Result, code: ProgramCode) -> None:
+        """Cross once, and wait for a verifier that takes long.
+
+        Raises:
+            KernelError: EAGAIN if it was not through in time.
+        """
+        try:
+            batch.run(LOAD_S)
+        except KernelError:
+            if not loaded.errno:  # else it is what could not be done because of that
+                raise
+        except DoorError:
+            if not loaded.done or KernelError(loaded.errno).name != "EAGAIN":
+                raise
+            said = f"the verifier was not through with {code.name!r} after {VERIFY_S} s"
+            raise KernelError("EAGAIN", said, "it looks at every path: bound the loops, or do less in them") from None
+
+    def _explained(self, said: Verification, code: ProgramCode, fds: Mapping[str, int], prog_type: int) -> KernelError:
+        """Return a refusal with the verifier's words, and the C line if a log of instructions can be waited for."""
+        errno = said.errno
+        if said.message and KernelError(errno).name != "E2BIG":
+            said = replace(self._attempt(code, fds, prog_type, level=1).said, errno=errno)
+        if not said.message:
+            return KernelError(errno)
+        where = f" (line {said.line.line}: {said.line.text.strip()})" if said.line is not None else ""
+        return KernelError(errno, said.message + where, _HINT, answer=said)
+
+    def _attr(self, batch: Batch, code: ProgramCode, fds: Mapping[str, int], prog_type: int, types: Types | None,
               log: tuple[int, int, int] = (0, 0, 0)):  # fmt: skip
         """Write down BPF_BTF_LOAD, and the attributes of BPF_PROG_LOAD; return their address and the first's result."""
         typed, functions, lines = None, b"", b""
@@ -202,36 +256,11 @@ class ProgCalls:
             a.poke(batch, typed, attr + a.PROG_BTF_FD)
         return attr, typed
 
-    def _verify(self, code: ProgramCode, fds: Mapping[str, int], prog_type: int, level: int = 1) -> Verification:
-        """Load with a log and forget; a log for which there was no room is asked for again."""
-        who, size, types = f"Linux {self.kernel} ({self.name})", LOG_LEN, self._types(code)
-        while True:
-            batch = self.door.batch()
-            room = batch.room(size)
-            attr, typed = self._attr(batch, code, fds, prog_type, types, (level, size, room))
-            loaded = a.bpf(batch, a.PROG_LOAD, attr, 144, must=False)
-            log, true_size = batch.read(room, size), batch.read(attr + a.PROG_LOG_TRUE_SIZE, 4)
-            batch.run(LOAD_S)
-            self._close(*(made.value for made in (loaded, typed) if made is not None and not made.errno))
-            if typed is not None and typed.errno:
-                types = types_of(code, own=False) if types.btf not in self._plain else None
-                self._plain.add(types_of(code).btf)
-                continue
-            wanted = struct.unpack("<I", true_size.value)[0]
-            if KernelError(loaded.errno).name == "ENOSPC" and size < min(wanted, LOG_MOST):
-                size = min(wanted + 4096 & ~4095, LOG_MOST)
-                continue
-            text = log.value.split(b"\0")[0].decode(errors="replace")
-            return read_log(code, who, text, loaded.errno)
 
-    def _explained(self, refusal: KernelError, code: ProgramCode, fds, prog_type: int) -> KernelError:
-        """Return the refusal with what the verifier says of it."""
-        said = self._verify(code, fds, prog_type)
-        if said.ok or not said.message:
-            return refusal
-        said = replace(said, errno=refusal.errno)
-        where = f" (line {said.line.line}: {said.line.text.strip()})" if said.line is not None else ""
-        return KernelError(refusal.errno, said.message + where, _HINT, answer=said)
+def limit(batch: Batch, seconds: float) -> None:
+    """Have the calls that follow interrupted after so many seconds of the kernel's own time (setitimer(2))."""
+    layout = "<4q" if batch.door.word == 8 else "<4i"
+    batch.call("setitimer", 0, struct.pack(layout, 1, 0, int(seconds), int(seconds % 1 * 1e6)), 0)
 
 
 def relocated(code: ProgramCode, fds: Mapping[str, int]) -> Sequence[Insn]:

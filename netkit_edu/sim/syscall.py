@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from netkit_edu.backend import BpfLinkInfo, Chain
-from netkit_edu.errors import KernelError
+from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.program.object import MapSpec, ProgramCode
+from netkit_edu.program.verification import Verification
 from netkit_edu.sim import netkit, tcx
 from netkit_edu.sim.bpf_link import BpfLink
 from netkit_edu.sim.filter import BpfProg
@@ -92,6 +93,13 @@ class BpfCalls:
         number = self._keep(self._progs, None)
         self._progs[number] = BpfProg(number, code.name, executable, prog_type)
         return number
+
+    def prog_verify(self, code: ProgramCode, maps: Mapping[str, MapSpec], *, level: int = 1) -> Verification:
+        """There is no verifier here: the engine stops a program where it does what none would let pass."""
+        raise UsageError(
+            "the simulator loads programs unverified, and stops them at the fault; ask a kernel: "
+            f"prog.verify(nk.Lab('vm')) or prog.verify(nk.Lab('host')), for {code.name!r}"
+        )
 
     def prog_attach(self, ns: int, ifindex: int, attach_type: int, prog_id: int, *, flags: int = 0, replace: int = 0,
                     relative: int = 0, expected_revision: int = 0) -> None:  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.requires import KINDS, require
+from tests.requires import require
 
 
 @pytest.fixture(params=["here", "vm"])
@@ -12,7 +12,7 @@ def room(request):
     """bpf(2) through a door: of this machine's kernel, and of the one in the virtual machine."""
     from tests.linux.bpf_room import Room
 
-    _need("door" if request.param == "here" else "vm")
+    require("door" if request.param == "here" else "vm")
     if request.param == "here":
         room = Room()
         yield room
@@ -37,8 +37,3 @@ def hash_map(room) -> int:
     from netkit_edu.uapi import BPF_MAP_TYPE_HASH
 
     return room.map_create(MapSpec("table", BPF_MAP_TYPE_HASH, 4, 4, 2))
-
-
-def _need(kind: str) -> None:
-    if kind in KINDS:
-        require(kind)
