@@ -76,7 +76,7 @@ def test_a_bridge_learns_where_a_frame_goes(lab, pods):
     with three.links[1].capture() as seen:
         journey = one.send(packet)
     assert journey.fate.delivered and journey.fate.node == "n2" and not seen.frames
-    assert list(journey.counters) == ["n1/eth0", "host/p1", "host/p2", "n2/eth0"]
+    assert set(journey.counters) == {"n1/eth0", "host/p1", "host/p2", "n2/eth0"}
     assert "ip_forward" not in [hop.function for hop in journey.hops]
 
 
