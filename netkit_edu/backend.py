@@ -214,6 +214,9 @@ class Backend(Protocol):
     def map_create(self, spec: MapSpec) -> int:
         """Create a map (BPF_MAP_CREATE), filled with ``spec.initial`` if given; return its number."""
 
+    def map_close(self, number: int) -> None:
+        """Let go of a map: its number is nobody's any more; programs that use it keep it."""
+
     def map_lookup(self, number: int, key: bytes) -> bytes | None:
         """Return a copy of the value, None if the key is absent."""
 

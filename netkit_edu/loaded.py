@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netkit_edu.errors import UsageError
+from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.programs import BrokenProgram, Program
 from netkit_edu.typedmap import MapsByName, TypedMap
 from netkit_edu.uapi import Hook
@@ -52,10 +52,17 @@ class LoadedProgram:
         self.program = program
         calls = lab.kernel_calls
         numbers = self._shared_numbers({} if shared is None else shared)
-        for name, spec in program.map_specs.items():
-            if name not in numbers:
-                numbers[name] = calls.map_create(spec)
-        self.id = calls.prog_load(program.code, numbers)
+        made = []
+        try:
+            for name, spec in program.map_specs.items():
+                if name not in numbers:
+                    numbers[name] = calls.map_create(spec)
+                    made.append(numbers[name])
+            self.id = calls.prog_load(program.code, numbers)
+        except KernelError:
+            for number in made:
+                calls.map_close(number)
+            raise
         self.maps = MapsByName(
             program.name,
             {n: TypedMap(spec, KernelMap(lab, numbers[n]), program.btf) for n, spec in program.map_specs.items()},

@@ -61,6 +61,11 @@ class MapCalls:
         self._maps[FIRST_NUMBER + number] = LinuxMap(FIRST_NUMBER + number, fd, spec, self._user_size(spec))
         return FIRST_NUMBER + number
 
+    def map_close(self, number: int) -> None:
+        """Let go of a map; programs that use it keep it, and a ring buffer that was read stays mapped."""
+        self.door.call("close", self._map(number).fd)
+        del self._maps[number]
+
     def map_lookup(self, number: int, key: bytes) -> bytes | None:
         """Return a copy of the value, None if the key is absent."""
         one = self._map(number)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from netkit_edu.errors import DoorError, KernelError
 from netkit_edu.linux import bpfattr as a
 from netkit_edu.linux.btfload import FUNCTION_LEN, LINE_LEN, Types, types_of
-from netkit_edu.linux.door import Batch, Result
+from netkit_edu.linux.door import Batch, Door, Result
 from netkit_edu.program import isa
 from netkit_edu.program import opcodes as op
 from netkit_edu.program.object import Insn, MapSpec, ProgramCode
@@ -18,6 +18,7 @@ from netkit_edu.program.verification import Verification, read_log
 from netkit_edu.uapi import BPF_PROG_TYPE_SCHED_CLS
 
 LOG_LEN, LOG_MOST = 1 << 13, 3 << 20  # bytes
+RLIMIT_NOFILE, DESCRIPTORS = 7, (1 << 12, 1 << 16)
 LOG_VERDICT = 4  # BPF_LOG_STATS: what is wrong and how much was looked at, without the instructions
 VERIFY_S = 20  # seconds of the kernel's own time that its verifier has
 LOAD_S = 150.0  # seconds to wait for it: in an emulated machine time is slow
@@ -88,6 +89,8 @@ class ProgCalls:
             KernelError: the kernel's refusal; if its verifier said why, ``extack`` is its words and ``answer`` the
                 `Verification`.
         """
+        if not self._progs:
+            widen(self.door)
         fds = self._fds(maps)
         fd, number, main, said = self._attempt(code, fds, prog_type)
         if not said.ok:
@@ -255,6 +258,14 @@ class ProgCalls:
         if typed is not None:
             a.poke(batch, typed, attr + a.PROG_BTF_FD)
         return attr, typed
+
+
+def widen(door: Door) -> None:
+    """Let the door have many descriptors open, as far as it may: each load takes some (RLIMIT_NOFILE)."""
+    batch = door.batch()
+    for most in DESCRIPTORS:
+        batch.call("prlimit64", 0, RLIMIT_NOFILE, struct.pack("<2Q", most, most), 0, must=False)
+    batch.run()
 
 
 def limit(batch: Batch, seconds: float) -> None:

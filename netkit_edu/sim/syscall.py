@@ -56,6 +56,11 @@ class BpfCalls:
         made = maps.create(spec, cpus=len(self._kernel.cpus), resolve=resolve)
         return self._keep(self._maps, made)
 
+    def map_close(self, number: int) -> None:
+        """Let go of a map; programs that use it keep it."""
+        self._map(number)
+        del self._maps[number]
+
     def map_lookup(self, number: int, key: bytes) -> bytes | None:
         """Return a copy of the value, None if the key is absent."""
         return self._map(number).lookup(key)

@@ -140,6 +140,13 @@ def test_variables_have_their_values_and_constants_are_frozen(room):
         room.map_update(const, bytes(4), b"changed!")
 
 
+def test_a_map_that_is_let_go_is_no_map(room, hash_map):
+    room.map_close(hash_map)
+    for call in (room.map_close, room.map_keys):
+        with refused("EBADF"):
+            call(hash_map)
+
+
 def test_a_prog_array_takes_programs_by_their_ids(room):
     jumps = room.map_create(KINDS["prog array"])
     prog, other = load(room), load(room)

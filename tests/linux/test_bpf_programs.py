@@ -284,6 +284,16 @@ def test_without_a_verifier_verify_says_where_one_is(programs):
 
 
 @pytest.mark.vm
+def test_a_program_that_is_refused_leaves_no_map_behind(programs):
+    with nk.Lab("vm") as lab:
+        before = len(lab.kernel_calls._maps)
+        for _ in range(2):
+            with pytest.raises(KernelError, match="^EACCES: R0 invalid mem access"):
+                lab.load(programs["unchecked"])
+        assert len(lab.kernel_calls._maps) == before
+
+
+@pytest.mark.vm
 def test_a_labs_kernel_gives_its_verdict(programs):
     with nk.Lab("vm") as lab:
         assert programs["good"].verify(lab)
