@@ -13,17 +13,18 @@ from netkit_edu.errors import PacketError, UsageError
 from netkit_edu.linux.door import Batch, Result
 from netkit_edu.linux.netlink import u32
 from netkit_edu.linux.netns import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK, SOCK_RAW, SOL_SOCKET
-from netkit_edu.packet import IP_HLEN
+from netkit_edu.packet import IP_HLEN, checksum
 from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 
 AF_PACKET, IPPROTO_RAW = 17, 255
 SO_PRIORITY, SO_SNDBUFFORCE, SO_MARK, SO_BINDTOIFINDEX = 12, 32, 36, 62
 SOL_IP, IP_TOS, IP_TTL, IP_OPTIONS, IP_PKTINFO, IP_MTU_DISCOVER, IP_RECVERR = 0, 1, 2, 4, 8, 10, 11
-IP_PMTUDISC_DONT, IP_PMTUDISC_WANT = 0, 1
+IP_PMTUDISC_DONT, IP_PMTUDISC_WANT, IP_PMTUDISC_DO = 0, 1, 2
 SOL_UDP, UDP_SEGMENT, SOL_PACKET, PACKET_VNET_HDR = 17, 103, 263, 15
 GSO_TCPV4, GSO_UDP_L4, NEEDS_CSUM = 1, 5, 1  # struct virtio_net_hdr (include/uapi/linux/virtio_net.h)
 SEND_BUFFER = 16 << 20  # bytes that may be on their way
 ICMP_HLEN = UDP_HLEN = 8
+TCP_HLEN = 20
 IP_DF = 0x4000
 VIA = ("udp", "icmp", "raw", "packet")
 
@@ -81,10 +82,10 @@ class Sender:
         """Append the sending of the packet once."""
         request = self.request
         if request.via == "packet":
-            header = _virtio_net_hdr(request.packet, request.gso_size) if request.gso_size else b""
+            frame = _gso_frame(request.packet, request.gso_size) if request.gso_size else request.packet
             ethertype = request.packet[12:14].ljust(2, b"\0")
             to = struct.pack("=H2sI12x", AF_PACKET, ethertype, request.ifindex)[:20]
-            return self._sendto(batch, sock, header + request.packet, to)
+            return self._sendto(batch, sock, frame, to)
         if request.via == "raw":
             return self._sendto(batch, sock, request.packet, _sockaddr(request.packet[16:20].ljust(4, b"\0"), 0))
         return self._sendto(batch, sock, self.payload, _sockaddr(self.daddr, self.dport))
@@ -113,8 +114,7 @@ class Sender:
             given.append((SOL_IP, IP_RECVERR, u32(1), zero))
         if request.via == "raw":
             return given
-        find_mtu = IP_PMTUDISC_WANT if self.dont_fragment else IP_PMTUDISC_DONT
-        given.append((SOL_IP, IP_MTU_DISCOVER, u32(find_mtu), u32(IP_PMTUDISC_WANT)))
+        given.append((SOL_IP, IP_MTU_DISCOVER, u32(self._fragmenting()), u32(IP_PMTUDISC_WANT)))
         if self.tos:
             given.append((SOL_IP, IP_TOS, u32(self.tos), zero))
         if self.ttl:
@@ -126,6 +126,15 @@ class Sender:
         if request.via == "icmp":
             given.append((SOL_IP, IP_PKTINFO, u32(1), zero))
         return given
+
+    def _fragmenting(self) -> int:
+        """Return the socket's word for the packet's DF flag.
+
+        By default the kernel leaves the flag out of what does not fit, which it cuts; a GSO packet is never cut.
+        """
+        if not self.dont_fragment:
+            return IP_PMTUDISC_DONT
+        return IP_PMTUDISC_DO if self.request.gso_size else IP_PMTUDISC_WANT
 
     def _read_datagram(self, protocol: int) -> None:
         """Take the packet apart: what of it a socket is told in its own words."""
@@ -160,19 +169,24 @@ def _sockaddr(address: bytes, port: int) -> bytes:
     return struct.pack("=H", AF_INET) + struct.pack(">H4s8x", port, address)
 
 
-def _virtio_net_hdr(frame: bytes, gso_size: int) -> bytes:
-    """Describe a GSO packet to the packet socket: where its headers end, and where its checksum is to go.
+def _gso_frame(frame: bytes, gso_size: int) -> bytes:
+    """Return a struct virtio_net_hdr and the frame: where its headers end, and a checksum that is still to do.
 
-    One that is neither TCP nor UDP is announced as TCP, for the kernel to find out.
+    Of that there is the pseudo header's part. What is neither TCP nor UDP is announced as TCP, for the kernel to find
+    out.
     """
     ihl = (frame[ETH_HLEN] & 15) * 4 if len(frame) > ETH_HLEN else 0
     start = ETH_HLEN + ihl
     is_ip = int.from_bytes(frame[12:14], "big") == ETH_P_IP and len(frame) >= start + UDP_HLEN
     protocol = frame[ETH_HLEN + 9] if is_ip else 0
-    if protocol == IPPROTO_TCP and len(frame) > start + 12:
+    if protocol == IPPROTO_TCP and len(frame) >= start + TCP_HLEN:
         header, offset, kind = start + (frame[start + 12] >> 4) * 4, 16, GSO_TCPV4
     elif protocol == IPPROTO_UDP:
         header, offset, kind = start + UDP_HLEN, 6, GSO_UDP_L4
     else:
-        return struct.pack("=BBHHHH", 0, GSO_TCPV4, ETH_HLEN, gso_size, 0, 0)
-    return struct.pack("=BBHHHH", NEEDS_CSUM, kind, header, gso_size, start, offset)
+        return struct.pack("=BBHHHH", 0, GSO_TCPV4, ETH_HLEN, gso_size, 0, 0) + frame
+    at = start + offset
+    pseudo = frame[ETH_HLEN + 12 : ETH_HLEN + 20] + struct.pack(">HH", protocol, (len(frame) - start) & 0xFFFF)
+    part = (~checksum(pseudo) & 0xFFFF).to_bytes(2, "big")
+    described = struct.pack("=BBHHHH", NEEDS_CSUM, kind, header, gso_size, start, offset)
+    return described + frame[:at] + part + frame[at + 2 :]

@@ -71,8 +71,8 @@ def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
 
 def udp_set_gso(sk: Sock, skb, length: int) -> None:
     """Make one packet of many datagrams of the same size (UDP_SEGMENT), which must each fit the MTU."""
-    if skb.transport_header - skb.data + UDPHDR_LEN + sk.gso_size > skb.dst.dev.mtu:
-        raise KernelError("EINVAL", hint="each datagram must fit the device's MTU: take a smaller gso_size")
+    if skb.transport_header - skb.data + UDPHDR_LEN + min(length, sk.gso_size) > skb.dst.dev.mtu:
+        raise KernelError("EMSGSIZE", hint="each datagram must fit the device's MTU: take a smaller gso_size")
     if length > sk.gso_size * UDP_MAX_SEGMENTS:
         raise KernelError("EINVAL", hint=f"UDP_SEGMENT makes {UDP_MAX_SEGMENTS} datagrams at most")
     skb_set_gso(skb, sk.gso_size, SKB_GSO_UDP_L4)

@@ -48,9 +48,9 @@ def wide(con):
 
 
 def test_a_program_sees_one_packet_and_of_it_the_headers(lab, con, wide, moved):
-    """G18"""
+    """G18; to an address that nobody has, since who gets a segment answers it."""
     count = moved(con.pair.primary, con.pair.peer)
-    journey = lab.host.send(tcp(con.ip), dev=con.pair.primary, gso_size=1448)
+    journey = lab.host.send(tcp("10.0.1.77"), dev=con.pair.primary, gso_size=1448)
     assert wide.maps["seen"][0] == {
         "len": 51098, "gso_size": 1448, "gso_segs": 36, "wire_len": 53408, "window": 66, "runs": 1,
     }  # fmt: skip
@@ -60,9 +60,10 @@ def test_a_program_sees_one_packet_and_of_it_the_headers(lab, con, wide, moved):
 
 
 def test_what_fits_into_one_segment_is_an_ordinary_packet(lab, con, wide):
-    lab.host.send(tcp(con.ip, 1448), dev=con.pair.primary, gso_size=1448)
+    """Fits as a packet socket reckons it: as if a TCP header had no options (virtio_net_hdr_to_skb)."""
+    lab.host.send(tcp(con.ip, 1436), dev=con.pair.primary, gso_size=1448)
     seen = wide.maps["seen"][0]
-    assert (seen["gso_size"], seen["gso_segs"], seen["wire_len"], seen["window"]) == (0, 0, 1514, 1514)
+    assert (seen["gso_size"], seen["gso_segs"], seen["wire_len"], seen["window"]) == (0, 0, 1502, 1502)
 
 
 def test_without_gso_such_a_frame_is_too_long(lab, con):
@@ -82,10 +83,12 @@ def test_datagrams_of_one_call_travel_as_one_and_arrive_as_many(lab, con, wide, 
     assert (seen["gso_size"], seen["gso_segs"], seen["window"], seen["wire_len"]) == (1000, 3, 42, 2542 + 2 * 42)
 
 
-@pytest.mark.parametrize(("gso_size", "length"), [(1473, 5000), (100, 12801)])
-def test_datagrams_that_cannot_be_are_refused(lab, con, gso_size, length):
+@pytest.mark.parametrize(
+    ("gso_size", "length", "errno"), [(1473, 5000, "EMSGSIZE"), (9000, 1473, "EMSGSIZE"), (100, 12801, "EINVAL")]
+)
+def test_datagrams_that_cannot_be_are_refused(lab, con, gso_size, length, errno):
     journey = lab.host.send(nk.IP(dst=con.ip) / nk.UDP(dport=PORT) / bytes(length), gso_size=gso_size)
-    assert journey.sender_error == "EINVAL"
+    assert journey.sender_error == errno
 
 
 @pytest.mark.parametrize("device", ["netkit", "veth"])
@@ -96,8 +99,8 @@ def test_the_card_gets_segments_and_the_devices_before_it_the_whole(lab, device,
         journey = pod.send(tcp(lab.outside.ip, 4000, flags="FPA"), dev=pod.device, gso_size=1448)
     out, into, nic = count()
     assert (out["tx_packets"], into["rx_packets"], nic["tx_packets"]) == (1, 1, 3)
-    assert [h.function for h in journey.hops].count("skb_gso_segment") == 1
-    frames = [frame.bytes for frame in seen.frames]
+    assert "skb_gso_segment" in [h.function for h in journey.hops]
+    frames = [frame.bytes for frame in seen.frames if frame.direction == "out"]  # on Linux each is answered
     assert [len(frame) - 66 for frame in frames] == [1448, 1448, 1104]
     assert [int.from_bytes(f[38:42], "big") - 1000 for f in frames] == [0, 1448, 2896]
     assert [f[47] & 0x09 for f in frames] == [0, 0, 0x09]  # FIN and PSH are the last one's
