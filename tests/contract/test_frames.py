@@ -50,3 +50,15 @@ def test_a_frame_is_cut_no_further_than_its_headers(lab, con, what):
         numbers[0] = length
         lab.kernel_calls.send(lab.host.ns, SendRequest(frame, "packet", con.pair.primary.ifindex))
         assert numbers[1] == answer, (what, length)
+
+
+@pytest.mark.parametrize("via", ["udp", "raw", "icmp"])
+def test_a_sockets_packet_is_cut_down_to_its_ip_header(lab, con, via):
+    """The checksum that a UDP socket leaves to the device goes with the rest."""
+    attachment = con.pair.attach(nk.compile(CUT)["cut"])
+    numbers = attachment.maps["numbers"]
+    packet = nk.IP(dst=con.ip) / (nk.ICMP() if via == "icmp" else nk.UDP(dport=7)) / bytes(60)
+    for length, answer in ((33, -22), (34, 0), (41, 0)):
+        numbers[0] = length
+        lab.host.send(packet, via=via)
+        assert numbers[1] == answer, length
