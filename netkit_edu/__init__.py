@@ -29,6 +29,8 @@ _ROOMS = {
     "netkit_edu.node": ("Node", "Pod", "Summary"),
     "netkit_edu.costs": ("Cost", "Costs"),
     "netkit_edu.lab": ("Lab",),
+    "netkit_edu.dialect": ("BccObject", "BccProgram", "bcc_table"),
+    "netkit_edu.linux.bcctrace": ("PacketTrace", "Carried"),
     "netkit_edu.course": (
         "predict", "check", "hint", "solution", "progress", "refused", "NotRefused", "NotSolved",
         "on_linux",

@@ -132,6 +132,12 @@ class Machine:
 
         return probe_host()
 
+    def kernel_headers(self):
+        """Where BCC finds kernel headers, or None."""
+        from netkit_edu.linux.bcc import kernel_headers
+
+        return kernel_headers()
+
     def load_bpf(self) -> int | None:
         """Load ``r0 = 0; exit`` as a classifier and free it: 0, or the errno; None where there is no such call."""
         return _load_two_instructions()
@@ -304,9 +310,12 @@ def probe_bcc(machine: Machine | None = None) -> Finding:
         version = re.search(
             rb'__version__\s*=\s*[\'"]([^\'"]+)', machine.file(f"{SYSTEM_PYTHON}/bcc/version.py") or b""
         )
-        return Finding(
-            "bcc", True, f"BCC {version[1].decode() if version else ''} of the system's Python".replace("  ", " ")
-        )
+        found = f"BCC {version[1].decode() if version else ''} of the system's Python".replace("  ", " ")
+        headers = machine.kernel_headers()
+        if headers is None:
+            remedy = apt_install(machine, "linux-headers-amd64")
+            return Finding("bcc", False, f"{found}, but no kernel headers to compile against", remedy)
+        return Finding("bcc", True, f"{found}, headers in {headers}")
     remedy = apt_install(machine, "python3-bpfcc")
     folder = machine.module_folder("bcc")
     if folder is None:

@@ -33,5 +33,7 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         if (usual := cache_folder()) is not None and "NETKIT_EDU_VM_CACHE" not in os.environ:
             patch.setenv("NETKIT_EDU_VM_CACHE", str(usual / "vm"))
-        patch.setenv("NETKIT_EDU_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(
+            "NETKIT_EDU_CACHE", os.environ.get("NETKIT_EDU_TEST_CACHE") or str(tmp_path_factory.mktemp("cache"))
+        )
         yield

@@ -85,10 +85,17 @@ def _vm() -> str:
     return unavailable()
 
 
+def _bcc() -> str:
+    from netkit_edu.linux.bcc import why_not
+
+    return why_not() or _door()
+
+
 KINDS: dict[str, Callable[[], str]] = {
     "kernel": _kernel,
     "door": _door,
     "host": _host,
+    "bcc": _bcc,
     "browser": _browser,
     "pyodide": _pyodide,
     "vectors": _vectors,

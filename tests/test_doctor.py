@@ -36,6 +36,7 @@ class Made(doctor.Machine):
             {},
         )
         self.clang, self.bpf, self.kept, self.downloaded = None, errno.EPERM, None, ""
+        self.headers = None
         self.answers = (Answer("privileges", False, f"the door lacks {LACKS}", "see DOOR.md"),)
         for name, value in facts.items():
             setattr(self, name, value)
@@ -66,6 +67,9 @@ class Made(doctor.Machine):
 
     def load_bpf(self):
         return self.bpf
+
+    def kernel_headers(self):
+        return self.headers
 
     def host(self):
         return HostReport(self.release, tuple(self.answers))
@@ -238,7 +242,14 @@ def test_no_guest_kernel_points_to_apts_lists(bare):
 def test_bcc_of_the_system_is_recognised(tmp_path):
     machine = Made(tmp_path).with_file(f"{doctor.SYSTEM_PYTHON}/bcc/libbcc.py")
     machine.with_file(f"{doctor.SYSTEM_PYTHON}/bcc/version.py", b"__version__ = '0.26.0'\n")
-    assert doctor.probe_bcc(machine) == ("bcc", True, "BCC 0.26.0 of the system's Python", "")
+    finding = doctor.probe_bcc(machine)
+    assert (
+        not finding.ok
+        and finding.detail == "BCC 0.26.0 of the system's Python, but no kernel headers to compile against"
+    )
+    assert finding.remedy == "sudo apt-get install linux-headers-amd64"
+    machine.headers = "/usr/src/x"
+    assert doctor.probe_bcc(machine) == ("bcc", True, "BCC 0.26.0 of the system's Python, headers in /usr/src/x", "")
 
 
 def test_bccs_namesake_is_not_taken_for_it(tmp_path):

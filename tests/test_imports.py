@@ -39,6 +39,7 @@ FLOORS = (
     "node",
     "measuring",
     "lab",
+    "dialect",
     "compare",
     "draw",
     "course",

@@ -22,7 +22,8 @@ from netkit_edu.linux.probe import probe_host
 
 BACKLOG = 1000  # packets: the kernel's own default, and the lab's
 PATIENCE_S = 2.0  # seconds for a door to exit once its stream is closed
-_PR_SET_PDEATHSIG = 1
+NAME = "netkit-edu"  # what the door's process is called: the task that a tracer sees
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _asked: set[tuple[str, str]] = set()  # what the probe found good in this process
 
 
@@ -74,6 +75,7 @@ def open_host(cpus: int = 1, backlog: int = BACKLOG) -> Host:
     try:
         if threading.current_thread() is threading.main_thread():  # a call that waits is interrupted by our death, too
             door.call("prctl", _PR_SET_PDEATHSIG, signal.SIGALRM)
+        door.call("prctl", _PR_SET_NAME, NAME.encode() + b"\0")
         leave_the_machine(door)
         return Host(door, os.uname().release, usable[:cpus])
     except KernelError as error:

@@ -119,26 +119,27 @@ def _programs(bound: Mapping[str, object]) -> list[tuple[str, object]]:
     return found
 
 
-def skipped_lines(raw: str) -> int:
+def skipped_lines(raw: str, magic: str = "%%bpf") -> int:
     """Return how many lines of a raw cell stand above its ``%%bpf`` line; IPython drops them before the magic runs."""
     for i, line in enumerate(raw.splitlines()):
-        if line.lstrip().startswith("%%bpf"):
+        if line.lstrip().startswith(magic):
             return i
     return 0
 
 
 def load(ip) -> None:
-    """Register ``%%bpf``, the displays and the errors' short form in an IPython shell."""
+    """Register ``%%bpf`` and ``%%bcc``, the displays and the errors' short form in an IPython shell."""
     from IPython.core.magic import register_cell_magic  # noqa: F401 - a clear failure outside of IPython
 
     from netkit_edu.course.present import set_presenter
-    from netkit_edu.ui import live, predict, show
+    from netkit_edu.ui import bcc, live, predict, show
 
     def bpf(line: str, cell: str) -> None:
         run_cell(ip, line, cell)
 
     bpf.__doc__ = __doc__
     ip.register_magic_function(bpf, magic_kind="cell", magic_name="bpf")
+    bcc.load(ip)
     show.register(ip)
     predict.register(ip)
     errors.install(ip)
