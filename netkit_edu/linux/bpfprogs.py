@@ -108,16 +108,18 @@ class ProgCalls:
             level: 1 for the log of the path that fails, 2 for that of all paths.
         """
         fds: dict[str, int] = {}
+        progs: list[int] = []
         try:
             for name, spec in maps.items():
                 fds[name], _ = self._create(spec)
             fd, _, _, said = self._attempt(code, fds, BPF_PROG_TYPE_SCHED_CLS)
-            fds["program"] = fd
+            progs.append(fd)
             if (level > 1 or not said.ok) and KernelError(said.errno).name != "E2BIG":
-                fds["again"], _, _, said = self._attempt(code, fds, BPF_PROG_TYPE_SCHED_CLS, level)
+                fd, _, _, said = self._attempt(code, fds, BPF_PROG_TYPE_SCHED_CLS, level)
+                progs.append(fd)
             return said
         finally:
-            self._close(*(fd for fd in fds.values() if fd >= 0))
+            self._close(*(fd for fd in (*fds.values(), *progs) if fd >= 0))
 
     def prog_test_run(self, number: int, packet: bytes, *, ctx: bytes = b"", repeat: int = 1) -> TestRun:
         """Run a program on a packet in the kernel (BPF_PROG_TEST_RUN).

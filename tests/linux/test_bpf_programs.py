@@ -156,6 +156,13 @@ def open_files(room) -> int:
 
 
 @a_compiler()
+def test_a_map_may_be_called_as_it_likes(room):
+    text = TEXT.replace("seen", "program")
+    one = nk.compile(text)["unchecked"]
+    assert room.prog_verify(one.code, one.map_specs).message == "R0 invalid mem access 'map_value_or_null'"
+
+
+@a_compiler()
 def test_level_two_tells_what_was_known_at_each_instruction(room, programs):
     brief, long = (room.prog_verify(programs["good"].code, programs["good"].map_specs, level=n) for n in (1, 2))
     assert brief.ok and long.ok and brief.processed == long.processed > 20
