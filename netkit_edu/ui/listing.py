@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from netkit_edu.program.object import ProgramCode, SourceLine
+from netkit_edu.uapi import errno_name
 from netkit_edu.ui import page
 
 MAP_TYPES = {1: "hash", 2: "array"}
@@ -87,3 +88,17 @@ def program_html(program) -> str:
 def program_text(program) -> str:
     """Return one program as plain text: what it is, and its listing."""
     return f"{program.name}: {program_words(program)}\n{program.disassemble()}"
+
+
+def verification_html(said) -> str:
+    """Return a verifier's verdict: who gave it, what is wrong with which C line, and the log behind a click."""
+    verb = "accepts" if said.ok else f"refuses ({errno_name(said.errno)})"
+    head = f"<p>{page.esc(said.kernel)} {verb} <span class='word'>{page.esc(said.program)}</span>"
+    parts = [f"{head}: {said.processed} instructions looked at</p>" if said.ok else f"{head}</p>"]
+    if said.message:
+        parts.append(f"<p>{page.code(said.message)}</p>")
+    if said.line is not None:
+        where = f"line {said.line.line}" + (f", instruction {said.insn}" if said.insn is not None else "")
+        parts.append(f"<pre>{page.esc(said.line.text.rstrip())}</pre><p class='dim'>{where}</p>")
+    log = said.log.rstrip()
+    return "".join(parts) + (page.details("the verifier's log", f"<pre>{page.esc(log)}</pre>") if log else "")

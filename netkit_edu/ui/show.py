@@ -190,6 +190,10 @@ def _boxed(obj) -> str:
     return page.box(obj._repr_html_())
 
 
+def _verification(said) -> str:
+    return page.box(listing.verification_html(said), "good" if said.ok else "bad")
+
+
 def _on_linux(answer) -> str:
     """What a real kernel answered, under a line that says which, and whether just now."""
     return page.box(f"<p class='dim'>{page.esc(answer.label)}</p>", "good" if answer.live else "plain") + (
@@ -202,6 +206,7 @@ BOXES: dict[tuple[str, str], Renderer] = {
     ("netkit_edu.programs", "CompiledObject"): _object,
     ("netkit_edu.programs", "BrokenProgram"): _broken,
     ("netkit_edu.programs", "RunResult"): _run_result,
+    ("netkit_edu.program.verification", "Verification"): _verification,
     ("netkit_edu.backend", "Chain"): _chain,
     ("netkit_edu.node", "Summary"): _summary,
     ("netkit_edu.course.refused", "refused"): _refused,

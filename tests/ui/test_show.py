@@ -12,6 +12,7 @@ from netkit_edu.backend import Chain, Entry
 from netkit_edu.journey import compare
 from netkit_edu.node import Summary
 from netkit_edu.program.object import SourceLine
+from netkit_edu.program.verification import Verification
 from netkit_edu.ui import errors, show
 from tests.draw import samples
 from tests.draw.test_drawings import view
@@ -58,6 +59,16 @@ def test_program_and_object_show_c_lines_and_instructions(shell):
     for obj in (compiled, compiled["knob"]):
         html = shell.formatted(obj)["text/html"]
         assert "10 instructions" in html and "bpf_map_lookup_elem(&amp;verdict" in html and "exit" in html
+
+
+def test_a_verifiers_verdict_names_kernel_line_and_words(shell):
+    line = SourceLine("cell", 6, 9, "  return *v < 3;")
+    said = Verification("f", False, "Linux 6.12 (vm)", "0: <log>", 13, "R0 invalid mem access", 2, line, 7)
+    html = shell.formatted(said)["text/html"]
+    assert "Linux 6.12 (vm) refuses (EACCES)" in html and "line 6, instruction 2" in html
+    assert "return *v &lt; 3;" in html and "0: &lt;log&gt;" in html and 'class="nk box bad"' in html
+    good = show.as_html(Verification("f", True, "Linux 6.12 (vm)", processed=9))
+    assert "accepts" in good and "9 instructions looked at" in good and "details" not in good.split("</style>")[-1]
 
 
 def test_run_result_shows_verdict_and_packet(shell):
