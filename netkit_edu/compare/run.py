@@ -16,10 +16,12 @@ from netkit_edu.compare.frames import frame_of, packet_of
 from netkit_edu.compare.machine import Machine
 from netkit_edu.compare.scenario import Scenario
 from netkit_edu.errors import KernelError, ProgramFault, UsageError
-from netkit_edu.journey import HopKind, Journey
-from netkit_edu.uapi import BPF_NETKIT_PEER, BPF_NETKIT_PRIMARY, BPF_TCX_EGRESS, BPF_TCX_INGRESS
+from netkit_edu.journey import Hop, HopKind, Journey
+from netkit_edu.uapi import BPF_F_LINK, BPF_NETKIT_PEER, BPF_NETKIT_PRIMARY, BPF_TCX_EGRESS, BPF_TCX_INGRESS
 
 Outcome = dict[str, Any]
+NEVER_SEEN = frozenset({"consume_skb", "napi_gro_receive"})
+OF_A_CARD = frozenset({"net_rx_action", "eth_type_trans"})
 NOWHERE = 99_999_999  # the number of no program and no link
 _HOOKS = {"primary": ("a", BPF_NETKIT_PRIMARY), "peer": ("a", BPF_NETKIT_PEER)}
 _HOOKS |= {"b primary": ("b", BPF_NETKIT_PRIMARY), "b peer": ("b", BPF_NETKIT_PEER)}
@@ -92,6 +94,10 @@ class _Run:
             return self.machine.links.get(name, 0)
         return self.machine.program(name) if name[0] == "p" else NOWHERE
 
+    def relative(self, name: str, flags: int) -> int:
+        """The number by which a place is named: a program's is no link's, though the kernel may have such a link."""
+        return self.number(name) if not name or (name[0] == "l") == bool(flags & BPF_F_LINK) else NOWHERE
+
     def revision(self, hook: str, wanted) -> int:
         """A number as it is; "now" is what the last query said, "next" one more."""
         now = self.revisions.get(hook, 1)
@@ -110,7 +116,11 @@ class _Run:
     def attach(self, hook, prog, flags=0, rel="", replace="", revision=0, link="", via="") -> Outcome:
         device, kind = hook_of(hook)
         ns, ifindex = self.device(via or device)
-        how = {"flags": flags, "relative": self.number(rel), "expected_revision": self.revision(hook, revision)}
+        how = {
+            "flags": flags,
+            "relative": self.relative(rel, flags),
+            "expected_revision": self.revision(hook, revision),
+        }
 
         def do():
             if link:
@@ -124,7 +134,11 @@ class _Run:
     def detach(self, hook, prog="", flags=0, rel="", revision=0, via="") -> Outcome:
         device, kind = hook_of(hook)
         ns, ifindex = self.device(via or device)
-        how = {"flags": flags, "relative": self.number(rel), "expected_revision": self.revision(hook, revision)}
+        how = {
+            "flags": flags,
+            "relative": self.relative(rel, flags),
+            "expected_revision": self.revision(hook, revision),
+        }
         return self.after(hook, via, lambda: self.calls.prog_detach(ns, ifindex, kind, self.number(prog), **how))
 
     def query(self, hook, via="") -> Outcome:
@@ -222,12 +236,15 @@ class _Run:
             "runs": [[run.program, int(run.verdict), run.device] for run in journey.verdicts],
         }
         if self.hops:
-            outcome["hops"] = [
-                [h.function, str(h.context), h.node, h.device]
-                for h in journey.hops
-                if h.observable and h.kind not in (HopKind.HOOK, HopKind.WIRE)
-            ]
+            outcome["hops"] = [[h.function, str(h.context), h.node, h.device] for h in journey.hops if _is_seen(h)]
         return outcome
+
+
+def _is_seen(hop: Hop) -> bool:
+    """True for what both machines can see: not what Linux has no hook at, nor how a simulated card receives."""
+    if not hop.observable or hop.kind in (HopKind.HOOK, HopKind.WIRE) or hop.function in NEVER_SEEN:
+        return False
+    return hop.device != "eth0" or hop.node not in ("host", "outside") or hop.function not in OF_A_CARD
 
 
 def same_words(arrived: bytes, via: str) -> str:

@@ -70,7 +70,7 @@ def packet_snd(sk: Sock, trace, frame: bytes) -> int:
     dev = net.devices.get(sk.bound_dev_if)
     if dev is None:
         raise KernelError("ENXIO", hint="a packet socket sends through one device: name it")
-    trace.hop("packet_snd", dev)
+    trace.hop("packet_snd", net)
     if not dev.up:
         raise KernelError("ENETDOWN")
     if len(frame) > dev.mtu + ETH_HLEN and not sk.gso_size:
