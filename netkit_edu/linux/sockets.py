@@ -84,16 +84,15 @@ class SocketCalls:
                     wanted.append((net, sock))
             at_once = 64
 
-    def _sweep(self) -> None:
-        """Close the sockets that have sent; what came back to one of them is kept."""
+    def _sweep(self, batch: Batch | None = None) -> None:
+        """Close the sockets that have sent, in this batch or at once; what came back to one of them is kept."""
         left, self._leftover = self._leftover, []
-        if not left:
-            return
         self._take_datagrams([(net, sock) for net, sock, echo in left if echo], echo=True, at_once=2)
-        batch = self.door.batch()
+        closing = self.door.batch() if batch is None else batch
         for _, sock, _ in left:
-            batch.call("close", sock, must=False)
-        batch.run()
+            closing.call("close", sock, must=False)
+        if left and batch is None:
+            closing.run()
 
     # sending ----------------------------------------------------------------------------------------------------------
 
@@ -120,8 +119,8 @@ class SocketCalls:
         port = source_port(request)
         listening = net.ports.get(port or -1) or (net.ports.get(0) if port == SINK_PORT else None)
         sender = Sender(request, listening)
-        self._sweep()
         batch = self.door.batch()
+        self._sweep(batch)
         text = batch.room(netns.TEXT)
         before = self._read_counters(batch, text)
         if self.cpus != (0,):
