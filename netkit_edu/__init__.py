@@ -27,7 +27,7 @@ _ROOMS = {
     "netkit_edu.sim.driver": ("NetDevice", "net_device_ops"),
     "netkit_edu.device": ("ANY", "Device", "Pair"),
     "netkit_edu.node": ("Node", "Pod", "Summary"),
-    "netkit_edu.costs": ("Cost", "Costs"),
+    "netkit_edu.costs": ("Cost", "Costs", "closest"),
     "netkit_edu.lab": ("Lab",),
     "netkit_edu.dialect": ("BccObject", "BccProgram", "bcc_table"),
     "netkit_edu.linux.bcctrace": ("PacketTrace", "Carried"),

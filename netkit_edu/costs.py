@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -65,6 +66,10 @@ class Costs(Mapping[str, Cost]):
         """Return by how many instructions one row lies over another: over ``base`` if none is named."""
         return self[name].median - self[base or self.base or name].median
 
+    def share(self, name: str, base: str = "") -> float:
+        """Return how many times what another row costs one costs: 1.2 is a fifth more; against ``base`` by default."""
+        return self[name].median / self[base or self.base or name].median
+
     @property
     def spread(self) -> float:
         """The largest spread of any row, as a fraction."""
@@ -100,6 +105,21 @@ class Costs(Mapping[str, Cost]):
             over = f"{signed(self.over(name)):>12}" if self.base and name != self.base else " " * 12
             lines.append(f"  {name:<{wide}} {grouped(cost.median):>12}{over}   spread {percent(cost.spread)}")
         return "\n".join(lines)
+
+
+def closest(value: float, options: Mapping[str, float]) -> str:
+    """Return the option whose number a value is nearest to, by ratio: 3 is nearer to 6 than to 1.
+
+    Args:
+        value: what was measured, 0 or more.
+        options: what each option stands for, above 0.
+
+    Raises:
+        UsageError: there are none, or one stands for no such number.
+    """
+    if not options or min(options.values()) <= 0:
+        raise UsageError(f"options stand for numbers above 0, not {dict(options)}")
+    return min(options, key=lambda name: abs(math.log(max(value, 1e-9) / options[name])))
 
 
 def grouped(value: float) -> str:

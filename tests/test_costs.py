@@ -38,6 +38,22 @@ def test_a_row_is_held_against_the_base_or_another():
     assert costs.over("host") == 0
 
 
+def test_a_share_says_how_many_times_another_row_one_costs():
+    costs = table(host=5000, netkit=6000)
+    assert costs.share("netkit") == pytest.approx(1.2)
+    assert costs.share("host", "netkit") == pytest.approx(5 / 6)
+
+
+def test_the_closest_option_is_that_by_ratio():
+    words = {"little": 1, "much": 6, "far too much": 100}
+    assert [nk.closest(value, words) for value in (0, 1.9, 3, 23, 25)] == [
+        "little", "little", "much", "much", "far too much"
+    ]  # fmt: skip
+    for wrong in ({}, {"nothing": 0}):
+        with pytest.raises(UsageError, match="above 0"):
+            nk.closest(1, wrong)
+
+
 def test_what_is_no_cost_and_a_base_that_is_no_row_are_refused():
     with pytest.raises(UsageError, match="lab.measure"):
         nk.Costs({"host": 5000})
