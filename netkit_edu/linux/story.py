@@ -72,6 +72,8 @@ class Story:
         self._held: set[int] = set()
         self._hooks: dict[int, Hook] = {}
         self._wires: dict[int, Where | None] = {}
+        self._waiting: dict[tuple[int, int, int], Way] = {}  # for an address, by namespace, device and address
+        self._cutting = 0  # the packet that is being cut up
         self._carried: set[int] = set()  # came over a cable, where no socket comes along
         self._at_hand: dict[tuple[int, Context], Way | None] = {}
         self._steps: dict[int, list[tuple[str, Record]]] = {}
@@ -167,6 +169,10 @@ class Story:
         place = self._place(record, way)
         if name == "__dev_queue_xmit" and way.last == "__neigh_event_send":
             way.take_back()  # the neighbour's address was only due to be confirmed
+        if name == "__neigh_event_send":
+            self._waiting[record.inode, record.ifindex, record.also] = way
+        if name == "dev_hard_start_xmit" and way.last == "skb_gso_segment" and record.skb == self._cutting:
+            way.take_back()  # there was nothing to cut
         if name == "skb_gso_segment" and not self._segments(record, way, place):
             return
         if name == "__netif_receive_skb_core":
@@ -195,6 +201,7 @@ class Story:
     def _segments(self, record: Record, way: Way, place: Where) -> bool:
         """Cutting up for a device, or else for the IP layer, or for a socket, which is no step of its own."""
         way.splits = True
+        self._cutting = record.skb
         if way.last in ("ip_output", "nf_hook_slow"):
             way.hop(record, "ip_finish_output_gso", place)
         return way.last in ("__dev_queue_xmit", "sch_direct_xmit", "bpf_prog_run")
@@ -218,7 +225,10 @@ class Story:
 
     def _ask(self, record: Record, name: str) -> None:
         """ARP: a request on behalf of a packet that waits, or the answer to one."""
-        way = self._owner.get(record.skb) if record.skb else self._near(record)
+        if name == "arp_solicit":  # it is given a copy of a packet that waits
+            way = self._waiting.get((record.inode, record.ifindex, record.also))
+        else:
+            way = self._near(record)
         if way is None:
             return
         if name == "arp_solicit":

@@ -6,6 +6,7 @@ them again: that of a virtual machine restored from its snapshot. `FACTS` is a f
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Iterable
@@ -15,7 +16,8 @@ from netkit_edu.linux import bpfattr as a
 from netkit_edu.linux.door import Batch, Door, Result
 from netkit_edu.linux.kernelbtf import KernelBtf
 from netkit_edu.linux.syscalls import AT_FDCWD, O_CLOEXEC
-from netkit_edu.linux.trace_probe import LOG, Probes
+from netkit_edu.linux.trace_assembly import END, START
+from netkit_edu.linux.trace_probe import HEAD, LOG, Probes
 from netkit_edu.linux.trace_table import CONSUME_SKB, DROPPING, FUNCTIONS, KFREE_SKB
 from netkit_edu.program import isa
 from netkit_edu.program.object import Insn
@@ -24,8 +26,8 @@ FIRST = 1000
 FACTS, MAP, ENTRY, FREED, CONSUMED, FOUND = range(FIRST, FIRST + 6)  # facts, log, and programs
 LINKS = range(FIRST + 6, FIRST + 10)  # what keeps them where they are: `attach`, in its order
 HEAD_OF_FACTS = 64  # bytes: the log's head while recording, while not, and how many bytes of JSON follow
+FINGERPRINT = hashlib.sha256(repr((FUNCTIONS, START, END, HEAD, LOG)).encode()).hexdigest()[:16]  # of what is set up
 BTF_FILE, SYMBOLS = "/sys/kernel/btf/vmlinux", "/proc/kallsyms"
-VERSION = 2
 _BPF_MAP_TYPE_ARRAY, _BPF_F_MMAPABLE = 2, 1 << 10
 _KPROBE, _RAW_TRACEPOINT, _TRACING = 2, 17, 26  # BPF_PROG_TYPE_*
 _TRACE_FEXIT, _TRACE_KPROBE_MULTI = 25, 42  # BPF_TRACE_*
@@ -47,6 +49,7 @@ _ARENA = 4 << 20  # bytes of a door's arena
 
 def set_up(door: Door) -> None:
     """Make everything; see `trace.prepare`."""
+    detach(door)
     btf = KernelBtf(read_file(door, BTF_FILE))
     symbols = read_symbols(read_file(door, SYMBOLS))
     log = _map(door)
@@ -59,7 +62,7 @@ def set_up(door: Door) -> None:
     attach(door, found)
     reasons = {n: name.removeprefix("SKB_DROP_REASON_") for n, name in btf.enum("skb_drop_reason").items()}
     facts = {
-        "version": VERSION,
+        "made": FINGERPRINT,
         "reasons": reasons,
         "places": [[*symbols[name], name] for name in DROPPING if name in symbols],
         "missing": [f.symbol for f in FUNCTIONS if f.symbol not in symbols],
@@ -205,7 +208,7 @@ def _write_facts(door: Door, facts: dict) -> None:
 
 
 def read_facts(door: Door) -> dict | None:
-    """Return what `set_up` wrote down in this door, None if it has not been there."""
+    """Return what `set_up` wrote down in this door, None if it has not been there, or was another version of it."""
     batch = door.batch()
     room = batch.room(_PIECE)
     got = batch.call("pread64", FACTS, room, _PIECE, 0, must=False)
@@ -215,4 +218,4 @@ def read_facts(door: Door) -> dict | None:
         return None
     size = struct.unpack_from("<Q", data.value, 32)[0]
     facts = json.loads(data.value[HEAD_OF_FACTS : HEAD_OF_FACTS + size])
-    return facts if facts["version"] == VERSION else None
+    return facts if facts.get("made") == FINGERPRINT else None

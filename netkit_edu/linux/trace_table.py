@@ -73,7 +73,7 @@ FUNCTIONS = (
     F("neigh_resolve_output", 2),
     F("__neigh_event_send", 2, kind=_QUEUE, also=1, what=NEIGHBOUR),
     # ARP
-    F("arp_solicit", 2),
+    F("arp_solicit", 2, also=1, what=NEIGHBOUR),
     F("arp_send_dst", dev=4),
     F("arp_rcv", 1),
     F("arp_process", 3, bytes=FROM_IP),
