@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
 
+import netkit_edu as nk
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim.backend import SimBackend
 from netkit_edu.uapi import (
@@ -15,6 +17,8 @@ from netkit_edu.uapi import (
     BPF_F_LINK,
     BPF_F_REPLACE,
     BPF_LINK_TYPE_TCX,
+    BPF_NETKIT_PEER,
+    BPF_NETKIT_PRIMARY,
     BPF_PROG_TYPE_XDP,
     BPF_TCX_EGRESS,
     BPF_TCX_INGRESS,
@@ -166,8 +170,8 @@ def random_call(chance: random.Random) -> tuple[str, dict]:
 class Player:
     """Plays calls on one backend, and says what became of them in terms that another backend shares."""
 
-    def __init__(self, calls, ns):
-        self.calls, self.ns = calls, ns
+    def __init__(self, calls, ns, ifindex: int = LO, attach_type: int = IN):
+        self.calls, self.hook = calls, (ns, ifindex, attach_type)
         self.progs = [load(calls, name=f"p{n}") for n in range(7)]
         self.links: list[int] = []
 
@@ -177,9 +181,17 @@ class Player:
             said = "ok"
         except KernelError as refusal:
             said = refusal.name
-        revision, entries = self.calls.prog_query(self.ns, LO, IN)
+        revision, entries = self.calls.prog_query(*self.hook)
         names = [(entry.name, self.links.index(entry.link_id) if entry.link_id else -1) for entry in entries]
         return said, revision, names
+
+    def clear(self) -> None:
+        """Leave the hook empty."""
+        for link in self.links:
+            with contextlib.suppress(KernelError):
+                self.calls.bpf_link_close(link)
+        while self.calls.prog_query(*self.hook).entries:
+            self.calls.prog_detach(*self.hook)
 
     def _play(self, what: str, how: dict) -> None:
         prog, calls = self.progs[how["prog"]], self.calls
@@ -191,7 +203,7 @@ class Player:
         if how["relative"] == "link" and not how["flags"] & BPF_F_LINK:
             relative = 99_999_999
         place = {"relative": relative, "expected_revision": how["revision"]}
-        hook, flags = (self.ns, LO, IN), how["flags"]
+        hook, flags = self.hook, how["flags"]
         if what == "attach":
             calls.prog_attach(*hook, prog, flags=flags, replace=self.progs[how["other"]], **place)
         elif what == "detach":
@@ -209,15 +221,30 @@ class Player:
 @pytest.mark.parametrize("seed", range(12))
 def test_the_simulators_lists_are_the_kernels(room, ns, seed):
     """Random calls on a tcx hook: every answer, every revision and every order is the same."""
-    chance = random.Random(seed)
     sim = SimBackend()
-    players = Player(room, ns), Player(sim, sim.netns_add("n"))
+    play_together(random.Random(seed), Player(room, ns), Player(sim, sim.netns_add("n")))
+
+
+@pytest.mark.vm
+@pytest.mark.parametrize("attach_type", [BPF_NETKIT_PRIMARY, BPF_NETKIT_PEER])
+def test_at_netkits_hooks_too(attach_type):
+    with nk.Lab("vm") as vm, nk.Lab("sim") as sim:
+        hooks = []
+        for lab in (vm, sim):
+            pair = lab.pod("con", device="netkit").pair
+            hooks.append((lab.kernel_calls, lab.host.ns, pair.primary.ifindex, attach_type))
+        for seed in range(3):
+            play_together(random.Random(seed), *(Player(*hook) for hook in hooks))
+
+
+def play_together(chance: random.Random, *players: Player) -> None:
     played = []
     for _ in range(80):
-        call = random_call(chance)
-        played.append(call)
-        here, there = (player.play(*call) for player in players)
+        played.append(random_call(chance))
+        here, there = (player.play(*played[-1]) for player in players)
         assert here == there, played[-5:]
+    for player in players:
+        player.clear()
 
 
 def test_both_directions_of_a_device_are_lists_of_their_own(room, ns):
