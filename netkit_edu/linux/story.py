@@ -20,6 +20,7 @@ from netkit_edu.uapi import ETH_HLEN, Context, Verdict
 _SENDERS = {"udp_sendmsg", "raw_sendmsg", "ping_v4_sendmsg", "packet_sendmsg"}
 _STEPS = {"__do_softirq", "handle_softirqs", "net_rx_action", "process_backlog"}
 _ANSWERS = {"icmp_reply", "__icmp_send"}
+_RELOOKUPS = {"ip_route_input_noref", "ip_route_input_slow"}
 _BIRTHS = {"ip_output", "ip_mc_output", "ip_finish_output2", "__dev_queue_xmit", "__bpf_redirect", "__br_forward",
            "dev_hard_start_xmit", "loopback_xmit", "dummy_xmit", "veth_xmit", "netkit_xmit", "br_dev_xmit",
            "udp_queue_rcv_one_skb", "ping_queue_rcv_skb"}  # fmt: skip
@@ -130,6 +131,11 @@ class Story:
             self._take(record, way)
         return way
 
+    def _answering(self, record: Record) -> bool:
+        """Return whether an ICMP error is being made for this packet, whose way back is looked up in its name."""
+        near = self._near(record)
+        return near is not None and not near.bound and near.parent is self._owner.get(record.skb, self)
+
     def _place(self, record: Record, way: Way | None = None) -> Where:
         place = self._names.devices.get((record.inode, record.ifindex)) if record.ifindex else None
         if place is None and record.inode in self._names.nodes:
@@ -149,7 +155,11 @@ class Story:
             return self._sender(record, name)
         if name in ("arp_solicit", "arp_send_dst"):
             return self._ask(record, name)
+        if name in _RELOOKUPS and self._answering(record):
+            return
         way = self._whose(record, name) if function.skb else self._near(record)
+        if name == "ip_rcv_finish_core" and (way is None or way.last not in ("ip_rcv_core", "sock_wfree")):
+            return
         if way is None:
             if name == "__netif_receive_skb_core":
                 self._steps.pop(record.cpu, None)

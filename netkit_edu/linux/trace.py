@@ -31,10 +31,11 @@ from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import Journey
 from netkit_edu.linux import fexit
 from netkit_edu.linux import trace_setup as setup
-from netkit_edu.linux.door import Batch, Data, Door, Result
+from netkit_edu.linux.door import Batch, Data, Result
 from netkit_edu.linux.records import overflowed, read_records
 from netkit_edu.linux.story import Names, Story
 from netkit_edu.linux.trace_probe import HEAD, LOG
+from netkit_edu.linux.trace_setup import prepare
 from netkit_edu.linux.way import Way, Where
 from netkit_edu.linux.words import Places
 
@@ -56,17 +57,6 @@ class Place(NamedTuple):
 
 
 _NEW, _GOING_ON, _STILL = 0, 8, 16  # where in the facts' head lie: length 0 and recording; recording; not recording
-
-
-def prepare(door: Door) -> None:
-    """Set up the recording in the door's process; see the module's text. A second call does nothing.
-
-    Raises:
-        KernelError: the kernel refuses: it has no kprobe.multi links (before 5.18, or CONFIG_FPROBE is not set) or no
-            BTF, or the door has not the right.
-    """
-    if setup.read_facts(door) is None:
-        setup.set_up(door)
 
 
 class Traced(Data):

@@ -47,8 +47,19 @@ def log_address(door: Door) -> int:
 _ARENA = 4 << 20  # bytes of a door's arena
 
 
+def prepare(door: Door) -> None:
+    """Set up the recording in the door's process; see the module's text. A second call does nothing.
+
+    Raises:
+        KernelError: the kernel refuses: it has no kprobe.multi links (before 5.18, or CONFIG_FPROBE is not set) or no
+            BTF, or the door has not the right.
+    """
+    if read_facts(door) is None:
+        set_up(door)
+
+
 def set_up(door: Door) -> None:
-    """Make everything; see `trace.prepare`."""
+    """Make everything; see `prepare`."""
     detach(door)
     btf = KernelBtf(read_file(door, BTF_FILE))
     symbols = read_symbols(read_file(door, SYMBOLS))

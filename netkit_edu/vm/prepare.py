@@ -16,7 +16,7 @@ from pathlib import Path
 from netkit_edu.errors import KernelError
 from netkit_edu.linux.door import Door
 
-ROOMS = ("netkit_edu.linux.trace",)
+ROOMS = ("netkit_edu.linux.trace_setup",)
 FOLDERS = ("dev", "proc", "sys", "modules", "tmp")
 _MOUNTS = (
     ("proc", "/proc"),
