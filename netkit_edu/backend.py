@@ -36,6 +36,21 @@ class LinkStats(NamedTuple):
     tx_dropped: int = 0
 
 
+class CpuTime(NamedTuple):
+    """Whom a kernel charged for the sending of packets, in seconds.
+
+    ``sender`` is the bill of the task that sent, all of it. The others are the machine's books of the same moments:
+    time in ``user`` mode, in the kernel on behalf of a task (``system``), in softirqs and hard interrupts
+    (``softirq``), and with nothing to do (``idle``).
+    """
+
+    sender: float = 0.0
+    user: float = 0.0
+    system: float = 0.0
+    softirq: float = 0.0
+    idle: float = 0.0
+
+
 @dataclass(frozen=True)
 class LinkInfo:
     """What RTM_GETLINK says of one device.

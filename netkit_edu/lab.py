@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from netkit_edu import measuring
+from netkit_edu import measuring, watching
 from netkit_edu.arguments import choice, device_name, mac_address, whole_number
-from netkit_edu.backend import Backend, SoftnetStat
+from netkit_edu.backend import Backend, CpuTime, SoftnetStat
 from netkit_edu.costs import Cost
 from netkit_edu.device import Device, Pair
 from netkit_edu.errors import KernelError, UsageError
@@ -272,6 +272,35 @@ class Lab:
             UsageError: this lab is not in the virtual machine, or TCP does not get through.
         """
         return measuring.measure_stream(self._own(sender), receiver, dst=dst, gso=gso, runs=runs)
+
+    def ftrace(self, run: Callable[[], object], functions: Sequence[str] = (), *,
+               events: Sequence[str] = ("skb/kfree_skb",)) -> str:  # fmt: skip
+        """Return the lines that the kernel's function tracer wrote while ``run()`` ran; on "vm" and "host".
+
+        Args:
+            run: called without arguments; what it does in this lab is traced, and whatever else that kernel does.
+            functions: the kernel functions that are to tell when they are called; none for the events alone.
+            events: tracepoints that are to speak as well, as "subsystem/name".
+
+        Raises:
+            UsageError: the lab is the simulator, or that kernel has no function or event of one of the names.
+            BackendUnavailable: that kernel has no function tracer, or it may not be used.
+        """
+        return watching.ftrace(self, run, functions, events)
+
+    def cpu_time(self, sender: Node, packet, *, n: int = 20_000) -> CpuTime:
+        """Send a UDP packet many times, and return whom the kernel charged for the time; on "vm" and "host".
+
+        Args:
+            sender: the node that sends, each packet by a system call of its own.
+            packet: scapy or bytes, from IP on.
+            n: how often. The books are kept in hundredths of a second: fewer than some thousand show nothing.
+
+        Raises:
+            UsageError: the lab is the simulator, or a virtual machine with several CPUs; or no such packet.
+            KernelError: it cannot be sent.
+        """
+        return watching.cpu_time(self._own(sender), packet, n)
 
     def gateway(self, pod: Pod) -> str:
         """Return the host's address on a pod's pair."""

@@ -38,6 +38,7 @@ FLOORS = (
     "costs",
     "node",
     "measuring",
+    "watching",
     "lab",
     "dialect",
     "compare",

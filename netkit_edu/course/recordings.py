@@ -15,14 +15,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from netkit_edu.backend import LinkStats, Received
+from netkit_edu.backend import CpuTime, LinkStats, Received
 from netkit_edu.costs import Cost, Costs
 from netkit_edu.errors import CourseError
 from netkit_edu.journey import Counts, Fate, FateKind, Hop, HopKind, Journey, Ran
 from netkit_edu.node import Summary
 from netkit_edu.uapi import Context, Policy, Verdict
 
-_RECORDS = {c.__name__: c for c in (Journey, Hop, Fate, Summary, Counts, Ran, LinkStats, Received, Cost, Costs)}
+_RECORDS = {
+    c.__name__: c for c in (Journey, Hop, Fate, Summary, Counts, Ran, LinkStats, Received, Cost, Costs, CpuTime)
+}
 _ENUMS = {c.__name__: c for c in (HopKind, FateKind, Context, Verdict, Policy)}
 _PLAIN = (str, int, float, type(None))
 

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from netkit_edu.errors import KernelError
 from netkit_edu.linux.bpf import BpfCalls
 from netkit_edu.linux.capture import CaptureCalls
+from netkit_edu.linux.cputime import CpuTimeCalls
 from netkit_edu.linux.door import Door
 from netkit_edu.linux.evidence import Evidence
+from netkit_edu.linux.ftrace import FtraceCalls
 from netkit_edu.linux.measure import MeasureCalls
 from netkit_edu.linux.netcalls import NetCalls
 from netkit_edu.linux.netns import MACHINE_BACKLOG, sysctl_path, write_file
@@ -19,7 +21,7 @@ DEFAULT_BACKLOG = 1000  # packets: the kernel's own
 _NOT_RECORDED: set[tuple[str, str]] = set()  # names and releases on which it takes seconds to find that out
 
 
-class LinuxBackend(BpfCalls, CaptureCalls, MeasureCalls, SocketCalls, NetCalls):
+class LinuxBackend(BpfCalls, CaptureCalls, CpuTimeCalls, FtraceCalls, MeasureCalls, SocketCalls, NetCalls):
     """A Linux, as far as a lab needs it.
 
     Args:

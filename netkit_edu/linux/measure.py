@@ -40,7 +40,7 @@ class MeasureCalls:
             KernelError: a socket call was refused; EAGAIN if a request or its reply did not arrive.
         """
         self._counts_here()
-        src, dst, payload = _datagram(request.packet)
+        src, dst, payload = datagram(request.packet)
         flow = Flow(
             self._net(ns).fd, None if receiver is None else self._net(receiver).fd, src, dst, payload, request.mark,
             request.priority,
@@ -101,8 +101,8 @@ class MeasureCalls:
                 limit(GSO_MAX_SEGS)
 
 
-def _datagram(packet: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
-    """Return source and destination, each an address and a port, and the payload."""
+def datagram(packet: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes]:
+    """Return source and destination of an IPv4 packet with UDP, each an address and a port, and the payload."""
     head = ipv4(Wire(packet, False))
     if head is None or head.protocol != IPPROTO_UDP or head.header != IP_HLEN:
         raise UsageError("what is measured is an IPv4 packet with UDP: nk.IP(dst=...) / nk.UDP(dport=...) / b'...'")
