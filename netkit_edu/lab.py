@@ -286,7 +286,7 @@ class Lab:
             UsageError: the lab is the simulator, or that kernel has no function or event of one of the names.
             BackendUnavailable: that kernel has no function tracer, or it may not be used.
         """
-        return watching.ftrace(self, run, functions, events)
+        return watching.ftrace(self.kernel_calls, run, functions, events)
 
     def cpu_time(self, sender: Node, packet, *, n: int = 20_000) -> CpuTime:
         """Send a UDP packet many times, and return whom the kernel charged for the time; on "vm" and "host".

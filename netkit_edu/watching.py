@@ -6,23 +6,18 @@ What `Lab.ftrace` and `Lab.cpu_time` do, on backends that are a Linux (netkit_ed
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from netkit_edu import packet as wire
 from netkit_edu.arguments import whole_number
-from netkit_edu.backend import CpuTime, SendRequest
+from netkit_edu.backend import Backend, CpuTime, SendRequest
 from netkit_edu.errors import UsageError
 from netkit_edu.node import Node
-
-if TYPE_CHECKING:
-    from netkit_edu.lab import Lab
 
 MOST = 1_000_000  # packets
 
 
-def ftrace(lab: Lab, run: Callable[[], object], functions: Sequence[str], events: Sequence[str]) -> str:
+def ftrace(calls: Backend, run: Callable[[], object], functions: Sequence[str], events: Sequence[str]) -> str:
     """Return what the function tracer wrote; see `Lab.ftrace`."""
-    calls = lab.kernel_calls
     if not hasattr(calls, "ftrace"):
         raise UsageError("the simulator has no function tracer: a journey's hops say it all. Linux has: nk.Lab('vm')")
     if not callable(run):
