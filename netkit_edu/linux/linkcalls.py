@@ -183,6 +183,7 @@ class LinkCalls:
         """Set a device up or down, and let that take effect, in one round trip if we remember its other end."""
         other_ns, other = self._others.get((net.number, ifindex), (net.number, ifindex))
         talk = self._talk()
+        talk.ask(net.netlink, rtnetlink.neighbour_times(ifindex), reads=1)
         answer = talk.ask(net.netlink, request, reads=1)
         link = talk.ask(net.netlink, rtnetlink.link_query(ifindex), reads=1)
         if other_ns in self._ns:

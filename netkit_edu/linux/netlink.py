@@ -52,6 +52,11 @@ def u32(value: int) -> bytes:
     return struct.pack("=I", value & 0xFFFF_FFFF)
 
 
+def u64(value: int) -> bytes:
+    """Return a number as 8 bytes."""
+    return struct.pack("=Q", value)
+
+
 def text(value: str) -> bytes:
     """Return a text as bytes with a terminating zero."""
     return value.encode() + b"\0"

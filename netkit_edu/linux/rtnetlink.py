@@ -32,11 +32,12 @@ from netkit_edu.linux.netlink import (
     u8,
     u16,
     u32,
+    u64,
 )
 from netkit_edu.uapi import IFF_LOOPBACK, IFF_UP, Ifla, IflaNetkit
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 17, 18, 20, 22
-RTM_NEWROUTE, RTM_NEWNEIGH, RTM_GETNEIGH, RTM_NEWQDISC, RTM_NEWNSID, RTM_GETNSID = 24, 28, 30, 36, 88, 90
+RTM_NEWROUTE, RTM_NEWNEIGH, RTM_GETNEIGH, RTM_NEWQDISC, RTM_SETNEIGHTBL, RTM_GETNSID = 24, 28, 30, 36, 67, 90
 IFLA_LINK, IFLA_QDISC, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_STATS64, IFLA_GROUP = 5, 6, 16, 18, 23, 27
 IFLA_MASTER, IFLA_CARRIER, IFLA_LINK_NETNSID, IFLA_MIN_MTU, IFLA_MAX_MTU, IFLA_TSO_MAX_SIZE = 10, 33, 37, 50, 51, 59
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
@@ -45,6 +46,8 @@ TCA_KIND, NETNSA_NSID, NETNSA_FD = 1, 1, 3
 AF_INET, RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 2, 254, 3, 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
 NUD_INCOMPLETE, NUD_PERMANENT = 0x01, 0x80
+NDTA_NAME, NDTA_PARMS, NDTPA_IFINDEX, NDTPA_BASE_REACHABLE_TIME, NDTPA_RETRANS_TIME = 1, 6, 1, 4, 5
+ARP_RETRY, ARP_MEMORY = 100, 86_400_000  # milliseconds between two requests for one address; that an answer is good for
 TC_H_ROOT = 0xFFFF_FFFF
 NIC_GROUP = 0x6E69_6300  # the device group by which the two ends of a cable are known again: "nic" in ASCII
 KINDS = ("veth", "netkit", "dummy", "bridge", "nic")
@@ -250,6 +253,16 @@ def neighbour_dump() -> Request:
 def neighbour_state(body: bytes) -> int:
     """Return a neighbour's state (NUD_*)."""
     return struct.unpack_from("=BxHiH", body)[3]
+
+
+def neighbour_times(ifindex: int) -> Request:
+    """Ask that a device finds out quickly who does not answer ARP, and does not forget who did.
+
+    A lab has no clock. Who answers does so at once, and how often is asked stays as it is.
+    """
+    times = [(NDTPA_RETRANS_TIME, u64(ARP_RETRY)), (NDTPA_BASE_REACHABLE_TIME, u64(ARP_MEMORY))]
+    given = [(NDTA_NAME, text("arp_cache")), (NDTA_PARMS, [(NDTPA_IFINDEX, u32(ifindex)), *times])]
+    return Request(RTM_SETNEIGHTBL, NLM_F_ACK, struct.pack("=4B", AF_INET, 0, 0, 0), given)
 
 
 def qdisc_create(ifindex: int, kind: str) -> Request:

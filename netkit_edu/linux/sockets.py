@@ -13,6 +13,7 @@ from netkit_edu.linux import evidence, netns, sink
 from netkit_edu.linux.door import Batch, Data, Result
 from netkit_edu.linux.netlink import u32
 from netkit_edu.linux.netns import AF_INET, IPPROTO_UDP, SOCK_DGRAM, Namespace
+from netkit_edu.linux.rtnetlink import ARP_RETRY
 from netkit_edu.linux.sender import ICMP_HLEN, IP_PKTINFO, SOL_IP, Sender, source_port
 from netkit_edu.linux.talk import MSG_DONTWAIT
 from netkit_edu.uapi import Errno
@@ -27,7 +28,6 @@ FEW = 16  # packets of which each is sent in a round trip of its own
 BURST = 500  # packets sent in one round trip
 KEPT = 2000  # packets sent before what has been received is fetched
 TRIES = 40
-SECOND = 1.05  # seconds, a little more than the kernel waits between two ARP requests
 _COUNTERS = {"rx_bytes": 0, "rx_packets": 1, "rx_dropped": 3, "tx_bytes": 8, "tx_packets": 9, "tx_dropped": 11}
 
 
@@ -146,7 +146,7 @@ class SocketCalls:
         for _ in range(TRIES):
             if not self._tracer.waiting(traced):
                 break
-            traced, after = self._a_second_later()
+            traced, after = self._a_while_later()
         self._sent_since += n
         if self._sent_since > KEPT:
             self._sent_since = 0
@@ -154,11 +154,11 @@ class SocketCalls:
         errnos = [result.errno for result in sent]
         return self._tracer.journeys(traced, request, errnos, _moved(before, after))
 
-    def _a_second_later(self) -> tuple[Data, list]:
+    def _a_while_later(self) -> tuple[Data, list]:
         """Let the kernel's timers run; return the recording as it is then, and the counters."""
         batch = self.door.batch()
         self._tracer.resume(batch)
-        batch.call("nanosleep", struct.pack("=qq", *divmod(int(SECOND * 1e9), 10**9)), 0)
+        batch.call("nanosleep", struct.pack("=qq", 0, (ARP_RETRY + 5) * 10**6), 0)
         traced = self._tracer.stop(batch)
         after = self._read_counters(batch, batch.room(netns.TEXT))
         batch.run()
