@@ -26,13 +26,13 @@ class Places:
     """
 
     def __init__(self, rows: Sequence[Sequence]):
-        self._rows = sorted(tuple(row) for row in rows)
-        self._starts = [row[0] for row in self._rows]
+        self.rows = sorted(tuple(row) for row in rows)
+        self._starts = [row[0] for row in self.rows]
 
     def name(self, address: int) -> str:
         """Return the function's name, "" for any other."""
         at = bisect.bisect_right(self._starts, address) - 1
-        return self._rows[at][2] if at >= 0 and address <= self._rows[at][1] else ""
+        return self.rows[at][2] if at >= 0 and address <= self.rows[at][1] else ""
 
 
 def address(number: int) -> str:
