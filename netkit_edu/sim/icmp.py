@@ -17,13 +17,14 @@ from netkit_edu.sim.route import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, ip_rou
 from netkit_edu.sim.skbuff import HOST, alloc_skb, kfree_skb_reason
 from netkit_edu.sim.snmp import ICMPMSGIN_INC_STATS, SNMP_INC_STATS, icmp_out_count
 from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, ip_route_output_sock, parse_datagram
-from netkit_edu.uapi import IPPROTO_ICMP
+from netkit_edu.uapi import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 
 ICMP_ECHOREPLY, ICMP_DEST_UNREACH, ICMP_REDIRECT, ICMP_ECHO, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB = 0, 3, 5, 8, 11, 12
 ICMP_NET_UNREACH, ICMP_PROT_UNREACH, ICMP_PORT_UNREACH, ICMP_FRAG_NEEDED = 0, 2, 3, 4
 ICMP_EXC_TTL = 0
 ICMP_REDIR_HOST = 1
 ICMPHDR_LEN = 8  # bytes
+_LEAST_QUOTE = 8  # bytes behind the IP header that an error quotes at least
 NR_ICMP_TYPES = 18
 
 _ERRORS = frozenset({ICMP_DEST_UNREACH, 4, ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB})
@@ -100,8 +101,20 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
     elif kind in _ERRORS:
         handler = "icmp_redirect" if kind == ICMP_REDIRECT else "icmp_unreach"
         deliver(skb, handler, f"type {kind} code {message[1]}", iph)
+        icmp_socket_deliver(net, message[ICMPHDR_LEN:])
     else:
         deliver(skb, "icmp_discard", f"type {kind}", iph)
+
+
+def icmp_socket_deliver(net, quote: bytes) -> None:
+    """Tell the socket that sent what an error quotes; one that quotes what no socket here can have sent is counted."""
+    ihl = (quote[0] & 15) * 4 if len(quote) >= IPHDR_LEN else 0
+    if ihl < IPHDR_LEN or len(quote) < ihl + _LEAST_QUOTE:
+        return SNMP_INC_STATS(net, "IcmpInErrors")
+    port = quote[ihl] << 8 | quote[ihl + 1]
+    found = port in net.udp_ports or port in net.udp_senders
+    if quote[9] == IPPROTO_TCP or (quote[9] == IPPROTO_UDP and not found):
+        SNMP_INC_STATS(net, "IcmpInErrors")
 
 
 def icmp_echo(skb, iph: Iphdr) -> None:

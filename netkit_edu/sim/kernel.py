@@ -85,6 +85,7 @@ class Kernel:
             raise
         finally:
             net.ping_idents.clear()
+            net.udp_senders.clear()
         return traces
 
     def _sendmsg(self, sendmsg, net: Netns, request: SendRequest, cpu: Cpu) -> Trace:

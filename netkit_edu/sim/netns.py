@@ -39,7 +39,8 @@ class Netns:
         self.fragments: dict = {}
         self.udp_ports: set[int] = set()
         self.udp_sink = False
-        self.ping_idents: set[int] = set()
+        self.ping_idents: set[int] = set()  # of sockets that send just now
+        self.udp_senders: set[int] = set()
         self.received: deque = deque(maxlen=RECEIVED_MAX)
         self.icmp_sk = Sock(self)
         self.mib = snmp_mib()

@@ -33,6 +33,7 @@ def udp_sendmsg(sk: Sock, trace, packet: bytes) -> int:
         raise KernelError("EADDRNOTAVAIL", hint="a UDP socket can only be bound to an address of its own namespace")
     if len(packet) > MAX_PACKET:
         raise KernelError("EMSGSIZE")
+    net.udp_senders.add(int.from_bytes(packet[iph.ihl : iph.ihl + 2], "big"))
     rt = ip_route_output_sock(sk, trace, iph)
     if rt.type is RTN_BROADCAST:
         raise KernelError("EACCES", hint="only a socket with SO_BROADCAST may send to a broadcast address")

@@ -125,6 +125,14 @@ def test_a_port_where_nobody_listens(lab, con):
     assert (gained["IcmpInMsgs"], gained["IcmpInDestUnreachs"], gained["IpInDelivers"]) == (1, 1, 1)
 
 
+@pytest.mark.parametrize("via", ["udp", "raw"])
+def test_an_error_about_what_no_socket_has_sent_is_an_error_itself(lab, con, via):
+    """udp_err looks for the sender's socket: a raw socket's datagram has none (net/ipv4/udp.c)."""
+    count = Counted(lab.host)
+    lab.host.send(nk.IP(src=con.gateway, dst=con.ip) / nk.UDP(sport=4000, dport=PORT + 1) / PAYLOAD, via=via)
+    assert count()[0].get("IcmpInErrors", 0) == (via == "raw")
+
+
 def test_a_protocol_nobody_knows(lab, con):
     count = Counted(con)
     lab.host.send(nk.IP(dst=con.ip, proto=253) / PAYLOAD)
