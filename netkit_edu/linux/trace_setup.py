@@ -27,7 +27,7 @@ FACTS, MAP, ENTRY, FREED, CONSUMED, FOUND = range(FIRST, FIRST + 6)  # facts, lo
 LINKS = range(FIRST + 6, FIRST + 10)  # what keeps them where they are: `attach`, in its order
 HEAD_OF_FACTS = 64  # bytes: the log's head while recording, while not, and how many bytes of JSON follow
 FINGERPRINT = hashlib.sha256(repr((FUNCTIONS, START, END, HEAD, LOG)).encode()).hexdigest()[:16]  # of what is set up
-BTF_FILE, SYMBOLS = "/sys/kernel/btf/vmlinux", "/proc/kallsyms"
+BTF_FILE, SYMBOLS, BOOT = "/sys/kernel/btf/vmlinux", "/proc/kallsyms", "/proc/sys/kernel/random/boot_id"
 _BPF_MAP_TYPE_ARRAY, _BPF_F_MMAPABLE = 2, 1 << 10
 _KPROBE, _RAW_TRACEPOINT, _TRACING = 2, 17, 26  # BPF_PROG_TYPE_*
 _TRACE_FEXIT, _TRACE_KPROBE_MULTI = 25, 42  # BPF_TRACE_*
@@ -61,8 +61,7 @@ def prepare(door: Door) -> None:
 def set_up(door: Door) -> None:
     """Make everything; see `prepare`."""
     detach(door)
-    btf = KernelBtf(read_file(door, BTF_FILE))
-    symbols = read_symbols(read_file(door, SYMBOLS))
+    btf, symbols = _kernel(door)
     log = _map(door)
     probes = Probes(btf, log)
     found = [(symbols[f.symbol][0], f.cookie(n)) for n, f in enumerate(FUNCTIONS) if f.symbol in symbols]
@@ -81,6 +80,18 @@ def set_up(door: Door) -> None:
         "verdict": isa.encode(probes.verdict(_SOME_PROGRAM)).hex(),
     }
     _write_facts(door, facts)
+
+
+_last: tuple[bytes, KernelBtf, dict[str, tuple[int, int]]] | None = None
+
+
+def _kernel(door: Door) -> tuple[KernelBtf, dict[str, tuple[int, int]]]:
+    """Return the types and functions of the kernel that the door speaks to; read once for each time it has booted."""
+    global _last
+    boot = read_file(door, BOOT)
+    if _last is None or _last[0] != boot:
+        _last = boot, KernelBtf(read_file(door, BTF_FILE)), read_symbols(read_file(door, SYMBOLS))
+    return _last[1:]
 
 
 def attach(door: Door, found: Iterable[tuple[int, int]]) -> None:
