@@ -29,7 +29,8 @@ MACHINE_BACKLOG = "net.core.netdev_max_backlog"  # a sysctl that is not a namesp
 
 # What a new namespace is given before its loopback goes up. A machine's own settings are inherited, so the kernel's
 # defaults are said again where they matter; IPv6 is silenced, which would speak on its own; a ping socket is for all;
-# and an error that a router reports is reported each time.
+# an error that a router reports is reported each time; and fragments wait for the others no longer than it takes to
+# see that none come.
 SETTINGS = {
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.ipv6.conf.default.disable_ipv6": "1",
@@ -38,6 +39,7 @@ SETTINGS = {
     "net.ipv4.ip_forward": "0",
     "net.ipv4.ping_group_range": "0 2147483647",
     "net.ipv4.icmp_ratelimit": "0",
+    "net.ipv4.ipfrag_time": "1",
 }
 
 
@@ -46,9 +48,9 @@ class Namespace:
     """One namespace: our number and name for it, and what the door holds of it.
 
     ``fd`` is the namespace itself, ``inode`` its number in the kernel; ``netlink`` an rtnetlink socket in it, ``dev``
-    its /proc/net/dev; ``ports`` its UDP sockets by port (0: the sink of all ports), ``held`` further descriptors.
-    ``received`` is what its sockets took, ``nsids`` our number of each namespace by the kernel's number for it in
-    here, ``devices`` how many devices it has at most.
+    and ``sockstat`` its files of these names in /proc/net; ``ports`` its UDP sockets by port (0: the sink of all
+    ports), ``held`` further descriptors. ``received`` is what its sockets took, ``nsids`` our number of each namespace
+    by the kernel's number for it in here, ``devices`` how many devices it has at most.
     """
 
     number: int
@@ -57,6 +59,7 @@ class Namespace:
     inode: int
     netlink: int
     dev: int
+    sockstat: int
     ports: dict[int, int] = field(default_factory=dict)
     held: list[int] = field(default_factory=list)
     received: deque = field(default_factory=lambda: deque(maxlen=RECEIVED_MAX))
@@ -65,7 +68,7 @@ class Namespace:
 
     def descriptors(self) -> list[int]:
         """Return every descriptor that keeps it alive."""
-        return [self.netlink, self.dev, *self.ports.values(), *self.held, self.fd]
+        return [self.netlink, self.dev, self.sockstat, *self.ports.values(), *self.held, self.fd]
 
 
 def create(door: Door, number: int, name: str, seq: int) -> Namespace:
@@ -82,10 +85,11 @@ def create(door: Door, number: int, name: str, seq: int) -> Namespace:
         batch.call("setsockopt", netlink, SOL_NETLINK, option, u32(1), 4)
     talk = Talk(door, seq, batch)
     up = talk.ask(netlink, link_change(LOOPBACK_IFINDEX, up=True, attrs={}), reads=1)
-    dev = open_file(batch, "/proc/thread-self/net/dev")
+    dev, sockstat = (open_file(batch, f"/proc/thread-self/net/{file}") for file in ("dev", "sockstat"))
     batch.run()
     up.messages()
-    return Namespace(number, name, fd.value, int(inode.value.strip(b"net:[]\0")), netlink.value, dev.value)
+    found = int(inode.value.strip(b"net:[]\0"))
+    return Namespace(number, name, fd.value, found, netlink.value, dev.value, sockstat.value)
 
 
 def socket(batch: Batch, kind: int, protocol: int, *, room: bool = True) -> Result:

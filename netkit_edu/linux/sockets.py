@@ -133,6 +133,7 @@ class SocketCalls:
         traced = self._tracer.stop(batch)
         sender.done(batch, sock)
         after = self._read_counters(batch, text)
+        fragments = self._read_fragments(batch, text)
         try:
             batch.run()
         except KernelError as refused:  # the socket could not be made as it should be
@@ -144,9 +145,9 @@ class SocketCalls:
             if sender.temporary and isinstance(sock, Result) and sock.done and not sock.errno and sent[0].done:
                 self._leftover.append((net, sock.value, request.via == "icmp"))
         for _ in range(TRIES):
-            if not self._tracer.waiting(traced):
+            if not (self._tracer.waiting(traced) or any(b"FRAG: inuse 0 " not in read.value for read in fragments)):
                 break
-            traced, after = self._a_while_later()
+            traced, after, fragments = self._a_while_later()
         self._sent_since += n
         if self._sent_since > KEPT:
             self._sent_since = 0
@@ -154,15 +155,23 @@ class SocketCalls:
         errnos = [result.errno for result in sent]
         return self._tracer.journeys(traced, request, errnos, _moved(before, after))
 
-    def _a_while_later(self) -> tuple[Data, list]:
-        """Let the kernel's timers run; return the recording as it is then, and the counters."""
+    def _a_while_later(self) -> tuple[Data, list, list[Data]]:
+        """Let the kernel's timers run; return the recording as it is then, the counters, and who holds fragments."""
         batch = self.door.batch()
         self._tracer.resume(batch)
         batch.call("nanosleep", struct.pack("=qq", 0, (ARP_RETRY + 5) * 10**6), 0)
         traced = self._tracer.stop(batch)
-        after = self._read_counters(batch, batch.room(netns.TEXT))
+        text = batch.room(netns.TEXT)
+        after, fragments = self._read_counters(batch, text), self._read_fragments(batch, text)
         batch.run()
-        return traced, after
+        return traced, after, fragments
+
+    def _read_fragments(self, batch: Batch, text: int) -> list[Data]:
+        """Append the reading of every namespace's /proc/net/sockstat, which says how many packets are incomplete."""
+        return [
+            batch.read(text, batch.call("pread64", net.sockstat, text, netns.TEXT, 0), netns.TEXT)
+            for net in self._ns.values()
+        ]
 
     def _read_counters(self, batch: Batch, text: int) -> list[tuple[Namespace, list[Data]]]:
         """Append the reading of every namespace's /proc/net/dev."""

@@ -274,3 +274,11 @@ def test_a_checksum_left_undone_is_filled_in_and_any_other_left_alone():
     assert filled(undone) == whole == filled(whole)
     for other in (b"", bytes(20), whole[:24], whole[:26] + b"\1\2" + whole[28:]):
         assert filled(other) == other
+
+
+def test_a_fragment_whose_others_never_come_is_waited_out(linux, pair):
+    (one, _), (two, _) = pair
+    linux.listen(two, udp=7)
+    lone = to_bytes(nk.IP(src=HERE, dst=THERE, id=9, flags="MF", proto=17) / bytes(24)).data
+    assert not linux.send(one, SendRequest(lone, "raw")).fate.delivered
+    assert linux.snmp(two)["IpReasmTimeout"] == 1
