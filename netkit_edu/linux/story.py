@@ -75,6 +75,7 @@ class Story:
         self._wires: dict[int, Where | None] = {}
         self._waiting: dict[tuple[int, int, int], Way] = {}  # for an address, by namespace, device and address
         self._cutting = 0  # the packet that is being cut up
+        self._receivers: dict[int, tuple[int, int]] = {}  # the device it was to cross over to
         self._carried: set[int] = set()  # came over a cable, where no socket comes along
         self._at_hand: dict[tuple[int, Context], Way | None] = {}
         self._steps: dict[int, list[tuple[str, Record]]] = {}
@@ -177,6 +178,10 @@ class Story:
 
     def _hop(self, record: Record, way: Way, name: str, kind: HopKind) -> None:
         place = self._place(record, way)
+        if name == "sock_wfree" and way.last in ("kfree_skb", "consume_skb"):
+            place = way.places[-1]
+        if name == "__dev_forward_skb2":
+            self._receivers[record.skb] = (record.also >> 32, record.also & 0xFFFFFFFF)
         if name == "__dev_queue_xmit" and way.last == "__neigh_event_send":
             way.take_back()  # the neighbour's address was only due to be confirmed
         if name == "__neigh_event_send":
@@ -333,6 +338,8 @@ class Story:
         where = self._names.functions.name(record.second)
         fate, said = words.drop(reason, where, record, way, hook.ran if hook else ())
         place = hook.place if hook and where in ("netkit_xmit", "skb_do_redirect") else self._place(record, way)
+        if where in ("__dev_forward_skb2", "veth_xmit"):
+            place = self._names.devices.get(self._receivers.get(record.skb, (0, 0)), place)
         way.hop(record, "kfree_skb", place, HopKind.DROP, said, {"reason": reason})
         way.end(fate, place, said)
 

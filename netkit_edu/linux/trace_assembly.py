@@ -123,10 +123,21 @@ if r2 == 2 goto point
 if r2 == 4 goto qdisc
 if r2 == 5 goto other
 if r2 == 6 goto flow
+if r2 == 7 goto segments
 *(u64 *)(r10 -128) = r0
 goto bytes
 neighbour:
 {read_neighbour}
+goto bytes
+segments:
+{read_end}
+r0 = *(u32 *)(r10 -8)
+*(u64 *)(r10 -16) = r0
+{read_head}
+r0 = *(u64 *)(r10 -8)
+r1 = *(u64 *)(r10 -16)
+r0 += r1
+{read_segments}
 goto bytes
 flow:
 {read_flow}

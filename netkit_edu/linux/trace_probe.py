@@ -77,6 +77,8 @@ class Probes:
             read_sock_net=_read(-8, 8, "r0", at("sock", "__sk_common.skc_net.net")),
             read_inum=_read(-116, 4, "r0", at("net", "ns.inum")),
             read_neighbour=_read(-128, 4, "r0", at("neighbour", "primary_key")),
+            read_end=_read(-8, 4, "r9", at("sk_buff", "end")),
+            read_segments=_read(-128, 4, "r0", at("skb_shared_info", "gso_size")),
             read_flow=_read(-128, 4, "r0", at("flowi4", "__fl_common.flowic_oif")),
             read_point=_read(-128, 1, "r0", at("nf_hook_state", "hook")),
             read_qdisc_ops=_read(-8, 8, "r0", at("Qdisc", "ops")),

@@ -14,7 +14,7 @@ from netkit_edu.journey import HopKind
 _DRIVER, _QUEUE, _HOOK, _DELIVER = HopKind.DRIVER, HopKind.QUEUE, HopKind.HOOK, HopKind.DELIVER
 
 NO_NET, OF_NET, OF_SOCK, OF_SOCKET = range(4)  # what the argument is that tells the namespace
-NOTHING, NEIGHBOUR, HOOK_POINT, VALUE, QDISC, DEVICE, FLOW = range(7)  # what is read besides
+NOTHING, NEIGHBOUR, HOOK_POINT, VALUE, QDISC, DEVICE, FLOW, SEGMENTS = range(8)  # what is read besides
 NO_BYTES, FROM_IP, FROM_FRAME = range(3)  # which bytes of the packet: from its network header, or a whole ARP frame
 
 
@@ -82,7 +82,7 @@ FUNCTIONS = (
     F("__dev_queue_xmit", 1, bytes=FROM_FRAME),
     F("sch_direct_xmit", 1, dev=3, kind=_QUEUE, also=2, what=QDISC),
     F("noop_enqueue", 1, kind=_QUEUE),
-    F("__skb_gso_segment", 1, name="skb_gso_segment"),
+    F("__skb_gso_segment", 1, name="skb_gso_segment", also=1, what=SEGMENTS),
     F("dev_hard_start_xmit", 1, dev=2),
     F("loopback_xmit", 1, dev=2, kind=_DRIVER),
     F("dummy_xmit", 1, dev=2, kind=_DRIVER),

@@ -74,10 +74,13 @@ class Way:
             self.packet = data if frame else self.whole(data)
 
     def whole(self, data: bytes) -> bytes:
-        """Return a packet from its IP header of which the record holds the start: the payload stays what was sent."""
+        """Return a packet from its IP header of which the record holds the start: its payload is what was sent.
+
+        Of the segments of a packet that is the first one.
+        """
         length = int.from_bytes(data[2:4], "big") if len(data) >= IP_HLEN else len(data)
-        if len(data) < length == len(self.packet):
-            data += self.packet[len(data) :]
+        if len(data) < length <= len(self.packet):
+            data += self.packet[len(data) : length]
         return filled(data)
 
     def waits(self) -> bool:

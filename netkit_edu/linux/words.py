@@ -62,6 +62,8 @@ def detail(function: str, record: Record) -> str:
         return HOOK_POINTS[record.also & 0xFF] if record.also & 0xFF < len(HOOK_POINTS) else ""
     if function == "__neigh_event_send":
         return f"waits for the address of {address(record.also)}"
+    if function == "skb_gso_segment":
+        return f"{record.also >> 16 & 0xFFFF} segments of {record.also & 0xFFFF} bytes at most"
     if function == "sch_direct_xmit":
         name = struct.pack("<Q", record.also).rstrip(b"\0").decode(errors="replace").partition("\0")[0]
         return _QDISCS.get(name, name)
