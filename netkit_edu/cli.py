@@ -51,6 +51,7 @@ def _record(chapters: Sequence[str]) -> int:
 
 
 def _vm_build(cpus: int) -> int:
+    from netkit_edu.lab import Lab
     from netkit_edu.vm import image
 
     begun = time.monotonic()
@@ -59,6 +60,8 @@ def _vm_build(cpus: int) -> int:
         print(f"{time.monotonic() - begun:6.1f} s  {step:<13} {detail}", flush=True)
 
     entry = image.snapshot(cpus, tell)
+    Lab("vm", cpus=cpus).close()
+    tell("lab", "its first devices are made")
     facts = entry.facts
     size = f"{facts['bytes'] / 1e6:.1f} MB, made in {facts['seconds']:.1f} s"
     print(f"Ready: Linux {facts['kernel']}, {facts['cpus']} CPU, {size}: {entry.path}")

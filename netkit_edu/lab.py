@@ -50,7 +50,7 @@ class Lab:
         self.closed = False
         whole_number(cpus, "cpus", 1, MAX_CPUS)
         whole_number(backlog, "backlog", 0, MAX_BACKLOG)
-        self._calls = _open_backend(backend or os.environ.get("NETKIT_EDU_BACKEND") or "sim", cpus, backlog)
+        self._calls, built = _open_backend(backend or os.environ.get("NETKIT_EDU_BACKEND") or "sim", cpus, backlog)
         self._finalizer = weakref.finalize(self, self._calls.close)
         self._devices: dict[tuple[int, int], Device] = {}
         self._programs: dict = {}
@@ -58,6 +58,7 @@ class Lab:
         self.nodes: dict[str, Node] = {}
         try:
             self._build()
+            built()
         except BaseException:
             self.close()
             raise
@@ -402,25 +403,33 @@ def _ifindex(value) -> int:
     return whole_number(value, "ifindex", 1, (1 << 31) - 1)
 
 
-def _open_backend(name: str, cpus: int, backlog: int) -> Backend:
+def _nothing() -> None:
+    """Nothing is to be done."""
+
+
+def _open_backend(name: str, cpus: int, backlog: int) -> tuple[Backend, Callable[[], None]]:
+    """Return a backend, and what to call when the lab's first devices stand."""
     if name in ("sim", "auto"):
         from netkit_edu.sim.backend import SimBackend
 
-        return SimBackend(cpus=cpus, backlog=backlog)
+        return SimBackend(cpus=cpus, backlog=backlog), _nothing
     if name == "vm":
-        from netkit_edu.linux.backend import LinuxBackend
+        from netkit_edu.linux.backend import DEFAULT_BACKLOG, LinuxBackend
         from netkit_edu.vm.machine import open_vm
 
-        machine = open_vm(cpus)
-        return LinuxBackend(
+        usual = backlog == DEFAULT_BACKLOG
+        machine = open_vm(cpus, rehearsing=usual)
+        linux = LinuxBackend(
             machine.door, name="vm", kernel=machine.kernel, cpus=range(cpus), backlog=backlog, close=machine.close
         )
+        return linux, machine.settled if usual else _nothing
     if name == "host":
         from netkit_edu.linux.backend import LinuxBackend
         from netkit_edu.linux.host import open_host
 
         host = open_host(cpus, backlog)
-        return LinuxBackend(
+        linux = LinuxBackend(
             host.door, name="host", kernel=host.kernel, cpus=host.cpus, backlog=backlog, close=host.close
         )
+        return linux, _nothing
     raise UsageError(f"backend is one of {', '.join(map(repr, (*BACKENDS, 'auto')))}, not {name!r}")

@@ -74,7 +74,7 @@ def test_the_simulator_is_the_default(monkeypatch):
 
 
 def test_the_environment_chooses_where_the_learner_does_not(monkeypatch):
-    def open_vm(cpus):
+    def open_vm(cpus, **_):
         raise BackendUnavailable(f"no machine of {cpus}")
 
     monkeypatch.setattr("netkit_edu.vm.machine.open_vm", open_vm)

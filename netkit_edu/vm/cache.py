@@ -107,14 +107,14 @@ def clean() -> int:
 
 
 @contextlib.contextmanager
-def locked(waiting: Callable[[], None]) -> Iterator[Path]:
+def locked(waiting: Callable[[], None] | None) -> Iterator[Path]:
     """Be the only process that builds; gives the folder, freed of what a killed build has left.
 
     Args:
-        waiting: called once if another process holds the lock.
+        waiting: called once if another process holds the lock; None to wait for nobody.
 
     Raises:
-        BackendUnavailable: the folder cannot be made or written to.
+        BackendUnavailable: the folder cannot be made or written to, or another process builds and we do not wait.
     """
     place = folder()
     try:
@@ -126,6 +126,8 @@ def locked(waiting: Callable[[], None]) -> Iterator[Path]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if waiting is None:
+                raise BackendUnavailable("another process is building") from None
             waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)
         sweep(place)

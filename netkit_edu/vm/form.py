@@ -62,6 +62,20 @@ def restore(monitor: Qmp, snapshot: int) -> None:
     _wait(monitor, 0.001)
 
 
+def copy_memory(snapshot: int, to: int) -> None:
+    """Copy the memory of a snapshot into an empty file, holes as holes."""
+    os.ftruncate(to, MEMORY)
+    at = 0
+    while at < MEMORY:
+        try:
+            at = os.lseek(snapshot, at, os.SEEK_DATA)
+        except OSError:  # ENXIO: nothing but a hole up to the end
+            return
+        end = min(os.lseek(snapshot, at, os.SEEK_HOLE), MEMORY)
+        while at < end:
+            at += os.pwrite(to, os.pread(snapshot, min(end - at, 1 << 20), at), at)
+
+
 def _wait(monitor: Qmp, pause: float) -> None:
     deadline = time.monotonic() + TIMEOUT
     while (status := monitor.call("query-migrate").get("status")) != "completed":

@@ -38,7 +38,7 @@ class Guest:
     Args:
         program: QEMU's path.
         cpus: how many processors the machine has.
-        words: what it does: `qemu.boot_words` or `qemu.restore_words`.
+        words: what it does: `qemu.boot_words` or `qemu.wait_words`.
         fds: the descriptors that these name.
         launcher: `launch.c`, built, or None.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
-from netkit_edu.errors import DoorError, VMError
-from netkit_edu.linux.door import Door
-from netkit_edu.vm import cache, form, image, launcher, prepare, qemu
+from netkit_edu.errors import BackendUnavailable, DoorError, VMError
+from netkit_edu.vm import cache, form, image, launcher, prepare, qemu, rehearsal
 from netkit_edu.vm.guest import Guest
 
 RESTORE_TIMEOUT = 20.0  # seconds
@@ -16,13 +16,38 @@ class Machine:
     """A restored guest. It is stopped whenever nobody waits for its door; it dies with `close` and with this process.
 
     ``door`` is its syscall door; ``kernel`` the release of its Linux; ``cpus`` how many processors it has.
+
+    Args:
+        plain: the snapshot of a guest that is prepared and has done nothing yet.
+        rehearsed: the snapshot to restore instead, and what its guest has done; None for the plain one.
+        rehearsing: what is asked up to `settled` is to be rehearsed.
+
+    Raises:
+        VMError: the machine does not start.
     """
 
-    def __init__(self, guest: Guest, door: Door, entry: cache.Entry):
-        self.guest = guest
-        self.door = door
-        self.kernel: str = entry.facts["kernel"]
-        self.cpus: int = entry.facts["cpus"]
+    def __init__(self, plain: cache.Entry, rehearsed: tuple[cache.Entry, list] | None = None, rehearsing: bool = False):
+        self._plain, self._rehearsed = plain, rehearsed is not None
+        self.kernel: str = plain.facts["kernel"]
+        self.cpus: int = plain.facts["cpus"]
+        entry, steps = rehearsed or (plain, [])
+        self.guest = _restore(entry)
+        try:
+            self.door = rehearsal.RehearsedDoor(
+                self.guest.stream, before=self.guest.go, after=self.guest.halt, translate=self.guest.failure
+            ).hello()
+            prepare.set_clock(self.door)
+        except BaseException:
+            self.guest.close()
+            raise
+        if rehearsing:
+            self.door.begin(steps, self._restart)
+
+    def settled(self) -> None:
+        """Say that every lab begins as this one did so far: the next finds it done."""
+        asked = self.door.end()
+        with contextlib.suppress(VMError, BackendUnavailable):  # it was a convenience
+            rehearsal.settle(self._plain, asked, self._rehearsed, self.door.missed)
 
     def close(self) -> None:
         """End the machine; a second call does nothing."""
@@ -35,13 +60,19 @@ class Machine:
     def __exit__(self, *exc) -> None:
         self.close()
 
+    def _restart(self) -> Guest:
+        self.guest.close()
+        self.guest = _restore(self._plain)
+        return self.guest
 
-def open_vm(cpus: int = 1, progress: image.Progress | None = None) -> Machine:
+
+def open_vm(cpus: int = 1, progress: image.Progress | None = None, *, rehearsing: bool = False) -> Machine:
     """Return a machine, restored from its snapshot. The first time the snapshot is made, which takes some ten seconds.
 
     Args:
         cpus: how many processors, 1 to 8.
         progress: called with a step and a detail while the snapshot is made.
+        rehearsing: the caller begins with the same calls each time, and says with `Machine.settled` where they end.
 
     Raises:
         UsageError: no such number of processors.
@@ -49,29 +80,33 @@ def open_vm(cpus: int = 1, progress: image.Progress | None = None) -> Machine:
         VMError: the machine does not start.
     """
     progress = progress or image.ignore
-    entry = image.snapshot(cpus, progress)
+    plain = image.snapshot(cpus, progress)
+    found = rehearsal.lookup(plain) if rehearsing else None
+    if found is not None:
+        try:
+            return Machine(plain, found, rehearsing)
+        except (VMError, OSError):
+            cache.forget(found[0].key)
     try:
-        return _restore(entry)
+        return Machine(plain, None, rehearsing)
     except (VMError, OSError) as error:
         progress("snapshot", f"made anew: {str(error).splitlines()[0]}")
-        cache.forget(entry.key)
-        return _restore(image.snapshot(cpus, progress))
+        cache.forget(plain.key)
+        return Machine(image.snapshot(cpus, progress), None, rehearsing)
 
 
-def _restore(entry: cache.Entry) -> Machine:
+def _restore(entry: cache.Entry) -> Guest:
     handle = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        guest = Guest(qemu.find(), entry.facts["cpus"], qemu.restore_words(handle), (handle,), launcher=launcher.path())
+        guest = Guest(qemu.find(), entry.facts["cpus"], qemu.wait_words(handle), (handle,), launcher=launcher.path())
         try:
             guest.monitor.greet(RESTORE_TIMEOUT)
             form.restore(guest.monitor, handle)
-            door = Door(guest.stream, before=guest.go, after=guest.halt, translate=guest.failure).hello()
-            prepare.set_clock(door)
         except DoorError as error:
-            raise (error if isinstance(error, VMError) else guest.failure(error)) from None
+            raise guest.failure(error) from None
         except BaseException:
             guest.close()
             raise
     finally:
         os.close(handle)
-    return Machine(guest, door, entry)
+    return guest

@@ -71,6 +71,6 @@ def boot_words(kernel: str, initramfs: int, memory: int) -> list[str]:
             "-append", KERNEL_WORDS]  # fmt: skip
 
 
-def restore_words(snapshot: int) -> list[str]:
-    """Return the words of a machine with the memory in a snapshot, which waits for the rest of it."""
-    return [*memory_words(snapshot, shared=False), "-S", "-incoming", "defer"]
+def wait_words(memory: int, *, shared: bool = False) -> list[str]:
+    """Return the words of a machine with this memory, which is stopped and waits for the rest of its snapshot."""
+    return [*memory_words(memory, shared=shared), "-S", "-incoming", "defer"]

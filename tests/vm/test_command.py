@@ -28,7 +28,7 @@ def test_saved_and_restored_machine_are_the_same():
 
 
 def test_every_connection_is_a_descriptor():
-    words = [*qemu.machine_words(1), *qemu.connections(5, 6), *qemu.restore_words(7)]
+    words = [*qemu.machine_words(1), *qemu.connections(5, 6), *qemu.wait_words(7)]
     assert "socket,id=rpc,fd=5" in words and "socket,id=monitor,fd=6" in words
     assert sum("mem-path=/dev/fd/7" in word for word in words) == 1
     assert not any("path=" in word.replace("mem-path=/dev/fd/7", "") or word.startswith("/") for word in words)
@@ -36,7 +36,7 @@ def test_every_connection_is_a_descriptor():
 
 def test_memory_is_shared_only_while_a_snapshot_is_made():
     assert any("share=on" in word for word in qemu.boot_words("vmlinuz", 5, 6))
-    assert any("share=off" in word for word in qemu.restore_words(5))
+    assert any("share=off" in word for word in qemu.wait_words(5))
 
 
 def test_missing_qemu_is_one_line_that_says_what_to_install(monkeypatch, tmp_path):
