@@ -33,7 +33,7 @@ _NETKIT_POLICY = {
 _VETH_POLICY = {VethInfo.PEER: ("peer_info", IFINFOMSG_LEN, None)}
 _POLICY = {"netkit": _NETKIT_POLICY, "veth": _VETH_POLICY, "dummy": {}, "bridge": {}}
 _IFLA_POLICY = {
-    Ifla.IFNAME: 0, Ifla.ADDRESS: 0, Ifla.MTU: 4, Ifla.NET_NS_PID: 4, Ifla.NET_NS_FD: 4, Ifla.NUM_TX_QUEUES: 4,
+    Ifla.IFNAME: 1, Ifla.ADDRESS: 0, Ifla.MTU: 4, Ifla.NET_NS_PID: 4, Ifla.NET_NS_FD: 4, Ifla.NUM_TX_QUEUES: 4,
     Ifla.NUM_RX_QUEUES: 4, Ifla.MASTER: 4,
 }  # fmt: skip
 _IFNAME_MAX = 15  # bytes, without the terminating zero

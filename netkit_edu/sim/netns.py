@@ -40,7 +40,7 @@ class Netns:
         self.udp_ports: set[int] = set()
         self.udp_sink = False
         self.ping_idents: set[int] = set()  # of sockets that send just now
-        self.udp_senders: set[int] = set()
+        self.udp_senders: dict[int, int] = {}  # port -> the device the socket is bound to, or 0
         self.received: deque = deque(maxlen=RECEIVED_MAX)
         self.icmp_sk = Sock(self)
         self.mib = snmp_mib()

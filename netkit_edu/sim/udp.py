@@ -33,7 +33,7 @@ def udp_sendmsg(sk: Sock, trace, packet: bytes) -> int:
         raise KernelError("EADDRNOTAVAIL", hint="a UDP socket can only be bound to an address of its own namespace")
     if len(packet) > MAX_PACKET:
         raise KernelError("EMSGSIZE")
-    net.udp_senders.add(int.from_bytes(packet[iph.ihl : iph.ihl + 2], "big"))
+    net.udp_senders[int.from_bytes(packet[iph.ihl : iph.ihl + 2], "big")] = sk.bound_dev_if
     rt = ip_route_output_sock(sk, trace, iph)
     if rt.type is RTN_BROADCAST:
         raise KernelError("EACCES", hint="only a socket with SO_BROADCAST may send to a broadcast address")
@@ -111,7 +111,9 @@ def udp_queue_rcv_skb(skb, iph: Iphdr, dport: int) -> None:
     if not skb.gso_size:
         return udp_queue_rcv_one_skb(skb, iph, dport)
     skb.push(iph.ihl)
-    for segment in skb_gso_segment(skb):
+    segments = skb_gso_segment(skb)
+    skb.trace.hop("consume_skb", skb.dev)
+    for segment in segments:
         segment.pull(iph.ihl)
         udp_queue_rcv_one_skb(segment, iph, dport)
 

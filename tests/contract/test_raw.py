@@ -45,6 +45,8 @@ CREATION = [
     ({MTU: u32(65536)}, {}, "EINVAL", "mtu greater than device maximum"),
     ({}, {PEER_INFO: ifinfomsg({MTU: u32(67)})}, "EINVAL", "mtu less than device minimum"),
     ({MTU: b"\0"}, {}, "ERANGE", INVALID),
+    ({IFNAME: b""}, {}, "ERANGE", INVALID),
+    ({}, {PEER_INFO: ifinfomsg({IFNAME: b""})}, "ERANGE", INVALID),
     ({IFNAME: b"eth0"}, {}, "EEXIST", ""),
     ({IFNAME: b"nk1"}, {PEER_INFO: ifinfomsg({IFNAME: b"nk1"})}, "EEXIST", ""),
     ({}, {PEER_INFO: ifinfomsg({IFNAME: b"eth0"})}, "EEXIST", ""),

@@ -133,6 +133,17 @@ def test_an_error_about_what_no_socket_has_sent_is_an_error_itself(lab, con, via
     assert count()[0].get("IcmpInErrors", 0) == (via == "raw")
 
 
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_socket_bound_to_a_device_hears_no_error_by_another(lab, bound):
+    """Nobody answers for the address; the host tells itself so, by the loopback."""
+    pair = lab.pod("pod", device="netkit", mode="l2").pair
+    count = Counted(lab.host)
+    nobody = nk.IP(dst="10.0.1.99") / nk.UDP(sport=4000, dport=PORT) / PAYLOAD
+    lab.host.send(nobody, dev=pair.primary if bound else None)
+    gained = count()[0]
+    assert (gained["IcmpInDestUnreachs"], gained.get("IcmpInErrors", 0)) == (1, bound)
+
+
 def test_a_protocol_nobody_knows(lab, con):
     count = Counted(con)
     lab.host.send(nk.IP(dst=con.ip, proto=253) / PAYLOAD)
