@@ -9,10 +9,10 @@ LABFLAGS ?=
 TESTFLAGS ?=
 SYSTEM := clang llvm libbpf-dev python3-bpfcc qemu-system-x86 zstd chromium nodejs npm
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
-# What runs on every other Python: all that does not start a browser, node, whole notebooks or the kernel's oracle.
-LIGHT := not (browser or pyodide or notebook or binder or slow or kernel or vm)
+# What runs on every other Python: all that does not start a browser, node, whole notebooks, or is about a kernel.
+LIGHT := not (browser or pyodide or notebook or binder or slow or kernel or vm or door or host or bcc or guest)
 
-.PHONY: help lab test test-all test-others test-tools system doctor bench lint clean
+.PHONY: help lab test test-all test-others test-host test-tools system doctor bench lint clean
 
 help:
 	@echo "make lab         open the course in JupyterLab"
@@ -22,6 +22,7 @@ help:
 	@echo "make bench       print the figures: import, edit to journey, interpreter, packets, notebooks"
 	@echo "make test-others the tests that need nothing special, on every other Python from 3.11 up that is found"
 	@echo "make test-all    make test-others, then make test"
+	@echo "make test-host   the tests that are root on a kernel with netkit, inside a guest that needs neither root nor KVM"
 	@echo "make test-tools  what only the full tests need: Pyodide, repo2docker, py-rattler"
 	@echo "make lint        ruff and nbstripout, as the tests ask them"
 	@echo "make clean       remove what the other words made"
@@ -80,6 +81,11 @@ test-others: $(VENV)/.ready-test
 
 test-all: test-others
 	@$(MAKE) --no-print-directory test
+
+# Boots Debian's 6.12 kernel by virtme-ng; what runs inside is said in tests/host/guest.py.
+test-host: $(VENV)/.ready-test
+	@$(PIP) -e '.[guest]'
+	@$(BIN)/python -m tests.host.guest
 
 test-tools: .venv-binder/.ready node_modules/.ready
 

@@ -91,11 +91,20 @@ def _bcc() -> str:
     return why_not() or _door()
 
 
+def _guest() -> str:
+    from tests.host.guest import missing as lacking
+
+    if "guest" not in os.environ.get("NETKIT_EDU_REQUIRE", ""):
+        return "it takes minutes, and is asked for by name: make test-host"
+    return lacking()
+
+
 KINDS: dict[str, Callable[[], str]] = {
     "kernel": _kernel,
     "door": _door,
     "host": _host,
     "bcc": _bcc,
+    "guest": _guest,
     "browser": _browser,
     "pyodide": _pyodide,
     "vectors": _vectors,

@@ -1,0 +1,64 @@
+"""The lane in which this course is root on a kernel with netkit: one boot of a virtme-ng guest (tests/host/guest.py).
+
+Each case here is a file of tests that ran inside; it passes if all of them passed, and none was skipped.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host import guest
+from tests.requires import ROOT, require
+
+
+@pytest.fixture(scope="module")
+def cases():
+    require("guest")
+    return guest.run(list(guest.SUITE))
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+@pytest.mark.parametrize("file", guest.SUITE)
+def test_all_pass_as_root_on_a_kernel_with_netkit(cases, file):
+    its = [case for case in cases if case.file == file]
+    assert its, "the guest ran none of its tests"
+    bad = [f"{case.outcome}: {case.name}\n{case.said}" for case in its if case.outcome != "passed"]
+    assert not bad, "\n\n".join(bad)
+
+
+@pytest.mark.parametrize("file", guest.SUITE)
+def test_what_the_guest_is_to_run_exists(file):
+    assert (ROOT / file).is_file()
+
+
+def test_junits_words_are_read(tmp_path):
+    (tmp_path / "junit.xml").write_text(
+        '<testsuites><testsuite><testcase classname="tests.host.test_x" name="a" time="1.5"/>'
+        '<testcase classname="tests.host.test_x" name="b" time="0"><skipped message="no"/></testcase>'
+        '<testcase classname="tests.host.test_x" name="c" time="0"><failure>why</failure></testcase>'
+        "</testsuite></testsuites>"
+    )
+    found = guest.cases(tmp_path / "junit.xml")
+    assert [(case.file, case.outcome, case.said) for case in found] == [
+        ("tests/host/test_x.py", "passed", ""),
+        ("tests/host/test_x.py", "skipped", "no"),
+        ("tests/host/test_x.py", "failed", "why"),
+    ]
+
+
+def test_a_machine_without_the_means_says_what_brings_them(monkeypatch):
+    monkeypatch.setattr(guest, "find", lambda program: None)
+    assert guest.missing() == "no vng: pip install -e '.[guest]'"
+
+
+def test_the_newest_kernel_of_the_series_with_its_headers_is_taken(monkeypatch, tmp_path):
+    names = [
+        "linux-image-6.12.9+deb13-amd64", "linux-headers-6.12.9+deb13-amd64", "linux-headers-6.12.9+deb13-common",
+        "linux-image-6.12.107+deb13-amd64-unsigned", "linux-headers-6.12.107+deb13-amd64",
+        "linux-headers-6.12.107+deb13-common", "linux-image-6.12.108+deb13-amd64",
+        "linux-image-6.12.109+deb13-rt-amd64", "linux-image-6.12.110+deb13-cloud-amd64",
+        "linux-image-6.12.107+deb13-amd64-dbg",
+    ]  # fmt: skip
+    monkeypatch.setattr(guest, "package_names", lambda: names)
+    assert guest.newest_packages() == [names[3], names[4], names[5]]
