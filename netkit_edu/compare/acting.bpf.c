@@ -73,10 +73,10 @@ static __always_inline void look(struct __sk_buff *skb, struct sight *s)
 	bpf_skb_load_bytes(skb, 0, s->header, 14);
 }
 
-/* all that was ever seen, in one number */
+/* all that was ever seen, in one number, whatever came first */
 static __always_inline void remember(struct sight *s)
 {
-	__u64 d = s->digest;
+	__u64 d = 1;
 
 	d = d * 31 + s->len;
 	d = d * 31 + s->pkt_type;
@@ -86,7 +86,7 @@ static __always_inline void remember(struct sight *s)
 	d = d * 31 + s->ingress_ifindex;
 	d = d * 31 + s->ifindex;
 	d = d * 31 + (__u32)s->code;
-	s->digest = d;
+	s->digest += d * d;
 }
 
 static __always_inline int send_on(struct __sk_buff *skb, struct action *a)

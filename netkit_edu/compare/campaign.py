@@ -136,8 +136,8 @@ class Comparison:
 
 def kind_of(seen: Disagreement) -> tuple[str, str]:
     """Return in which kind of step and in which field a scenario disagrees first."""
-    first = seen.found[0]
-    step = seen.scenario.steps[first.step]["do"] if first.step >= 0 else "network"
+    first, steps = seen.found[0], seen.scenario.steps
+    step = steps[first.step]["do"] if 0 <= first.step < len(steps) else ""
     return step, first.field.partition(".")[0]
 
 
@@ -184,11 +184,16 @@ def show(one: Disagreement, left: str, right: str) -> str:
     last = None
     for difference in one.found:
         if difference.step != last:
-            step = (
-                describe(one.scenario.steps[difference.step]) if difference.step >= 0 else "the network as it is built"
-            )
-            lines.append(f"step {difference.step}: {step}")
+            lines.append(_where(one.scenario, difference.step))
             last = difference.step
         lines.append(f"  {difference.field}")
         lines += [f"    {name:8} {value!r}" for name, value in ((left, difference.left), (right, difference.right))]
     return "\n".join([*lines, "", f"again: --scenario '{one.scenario.to_json()}'"])
+
+
+def _where(scenario: Scenario, step: int) -> str:
+    if step < 0:
+        return "the network as it is built"
+    if step >= len(scenario.steps):
+        return "what the stacks have counted in the end"
+    return f"step {step}: {describe(scenario.steps[step])}"

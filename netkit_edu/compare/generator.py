@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 
+from netkit_edu.compare import odd
 from netkit_edu.compare.frames import TAGS
 from netkit_edu.compare.scenario import CLOSED_PORT, PORT, PROGRAMS, Scenario
 from netkit_edu.uapi import BPF_F_AFTER as AFTER
@@ -43,6 +44,7 @@ class _Making:
 
     def scenario(self) -> Scenario:
         topology = self.topology()
+        self.bursts = self.chance(0.3)  # of which none may meet a full backlog: Linux empties it between two of them
         self.devices = Scenario(topology).devices
         self.programs: dict[str, dict] = {}
         steps: list[dict] = []
@@ -52,7 +54,7 @@ class _Making:
                     steps.append(self.first_attach(hook))
         self.choose.shuffle(steps)
         doings = self.choose.randint(3, 9)
-        kinds = (self.send, self.send, self.send, self.hook_step, self.hook_step, self.device_step)
+        kinds = [self.send] * 9 + [self.hook_step] * 6 + [self.device_step] * 3 + [self.odd_step, self.setting]
         for n in range(doings):
             steps.append(self.choose.choice(kinds)() if n < doings - 1 else self.send())
         return Scenario(topology, self.programs, [step for step in steps if step], self.name)
@@ -190,7 +192,7 @@ class _Making:
             step["flags"] = flags
         if self.chance(0.12):
             step["revision"] = self.choose.choice(("now", "now", "next", 1, 2, 77))
-        if self.chance(0.04):
+        if self.chance(0.07):
             step["via"] = self.choose.choice((*self.devices, "a.peer"))
 
     def attach(self) -> dict:
@@ -246,6 +248,17 @@ class _Making:
             return {"do": "mac", "device": pick(self.devices), "value": pick(MACS)}
         return {"do": "delete", "device": pick(self.devices)}
 
+    def odd_step(self) -> dict:
+        kind = self.choose.choice(("newlink", "changelink", "bpf", "bpf"))
+        if kind == "bpf":
+            return odd.bpf(self.choose, list(self.programs) or [self.new_program("peer")], self.links, self.devices)
+        return getattr(odd, kind)(self.choose)
+
+    def setting(self) -> dict:
+        if self.bursts or self.chance(0.3):
+            return {"do": "forward", "value": self.choose.choice((0, 0, 1))}
+        return {"do": "backlog", "value": self.choose.choice((0, 1, 2, 1000))}
+
     def send(self) -> dict:
         pick = self.choose.choice
         device = pick(ENDS) if self.chance(0.8) else pick(self.devices)
@@ -262,6 +275,7 @@ class _Making:
             ("ttl", 0.08, (1, 2, 255)),
             ("df", 0.2, (False,)),
             ("bind", 0.1, (True,)),
+            ("burst", 0.3 * self.bursts, (2, 3, 5)),
         ):
             if self.chance(share):
                 step[key] = pick(values)

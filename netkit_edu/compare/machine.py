@@ -28,6 +28,7 @@ _HOW = {"redirect": 1, "redirect_peer": 2, "redirect_neigh": 3, "clone_redirect"
 _DOES = {"mark": 1, "priority": 2, "type": 4, "store": 8, "ethertype": 16, "length": 32, "cb": 64, "says_answer": 128}
 _U32 = 0xFFFF_FFFF
 KEY = bytes(4)
+SYSCTLS = {"net.core.netdev_max_backlog": 1000, "net.ipv4.ip_forward": 1}  # on the host, as a lab sets them
 OPTIONS = ("mode", "policy", "peer_policy", "scrub", "peer_scrub")
 
 
@@ -61,6 +62,9 @@ class Machine:
         self.loaded = {PROGRAMS[0]: first}
         self.todo, self.seen = first.maps["todo"].store, first.maps["seen"].store
         self.links: dict[str, int] = {}
+        self.changed: set[str] = set()
+        self.snmp = {name: self.calls.snmp(node.ns) for name, node in self.nodes.items()}
+        self.taken = dict.fromkeys(self.nodes, 0)
 
     def restart(self) -> None:
         """Begin anew with a fresh lab."""
@@ -80,6 +84,28 @@ class Machine:
     def name_of(self, number: int) -> str:
         """Return the name of the program of that number."""
         return next((name for name, loaded in self.loaded.items() if loaded.id == number), f"program {number}")
+
+    def sysctl(self, key: str, value: int) -> None:
+        """Change a setting of the host until the scenario ends."""
+        self.calls.sysctl(self.nodes["host"].ns, key, value)
+        self.changed.add(key)
+
+    def counted(self) -> dict[str, dict[str, int]]:
+        """Return what each node's stack has counted since this was asked last."""
+        before, self.snmp = self.snmp, {name: self.calls.snmp(node.ns) for name, node in self.nodes.items()}
+        return {
+            node: {name: n - before[node].get(name, 0) for name, n in now.items() if n != before[node].get(name, 0)}
+            for node, now in self.snmp.items()
+        }
+
+    def received(self) -> dict[str, list]:
+        """Return what each node's sockets have received since this was asked last; several sockets in no order."""
+        out = {}
+        for name, node in self.nodes.items():
+            all_ = self.calls.received(node.ns)
+            out[name] = sorted([r.src, r.sport, r.dst, r.dport, len(r.payload)] for r in all_[self.taken[name] :])
+            self.taken[name] = len(all_)
+        return out
 
     def ifindex(self, target: str) -> int:
         """Return the number by which programs name a device."""
@@ -142,7 +168,10 @@ class Machine:
             self.calls.neigh_add(self.nodes[mine.node].ns, mine.ifindex, other.address, other.mac)
 
     def tear_down(self, scenario: Scenario) -> None:
-        """Delete the devices and the links."""
+        """Delete the devices and the links, and set the host's settings back."""
+        for key in self.changed:
+            self.calls.sysctl(self.nodes["host"].ns, key, SYSCTLS[key])
+        self.changed.clear()
         for number in self.links.values():
             _if_there(self.calls.bpf_link_close, number)
         self.links.clear()

@@ -7,11 +7,13 @@ is left out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from netkit_edu.backend import Chain, SendRequest
+from netkit_edu.compare import raw
 from netkit_edu.compare.frames import frame_of, packet_of
 from netkit_edu.compare.machine import Machine
 from netkit_edu.compare.scenario import Scenario
@@ -47,7 +49,8 @@ def execute(scenario: Scenario, machine: Machine, *, hops: bool = False) -> list
         hops: say of each packet which functions it went through.
 
     Returns:
-        one outcome per step; before them one of the network as it was built.
+        one outcome per step; before them one of the network as it was built, after them what the sockets received and
+        the stacks counted.
 
     Raises:
         Endless: a packet would go round for ever.
@@ -58,6 +61,7 @@ def execute(scenario: Scenario, machine: Machine, *, hops: bool = False) -> list
         outcomes.append(run.attempt(lambda: machine.build(scenario) or {}))
         if "error" not in outcomes[0]:
             outcomes += [run.step(step) for step in scenario.steps]
+            outcomes.append({"received": machine.received(), "counted": machine.counted()})
     except (UsageError, ProgramFault) as error:
         raise Endless(str(error)) from error
     finally:
@@ -203,6 +207,24 @@ class _Run:
         self.calls.link_del(*self.device(device))
         return {}
 
+    def newlink(self, kind, **message) -> Outcome:
+        return raw.newlink(self.machine, kind, **message)
+
+    def changelink(self, device, **message) -> Outcome:
+        outcome = self.attempt(lambda: raw.changelink(self.machine, self.scenario, device, **message))
+        return outcome | self.attempt(partial(self.state, "a"))
+
+    def bpf(self, cmd, **fields) -> Outcome:
+        return raw.bpf(self.machine, self.number, cmd, **fields)
+
+    def backlog(self, value) -> Outcome:
+        self.machine.sysctl("net.core.netdev_max_backlog", value)
+        return {}
+
+    def forward(self, value) -> Outcome:
+        self.machine.sysctl("net.ipv4.ip_forward", value)
+        return {}
+
     def state(self, device) -> Outcome:
         """What RTM_GETLINK says of a device and, if it is one end of a pair, nothing of the other."""
         info = self.calls.link_get(*self.device(device))
@@ -224,8 +246,7 @@ class _Run:
         else:
             journeys = list(self.calls.send_many(ns, request, burst))
         told = [self.told(journey, via) for journey in journeys]
-        outcome = told[0] if burst == 1 else {"burst": told}
-        return outcome | {"seen": self.machine.sights()}
+        return (told[0] if burst == 1 else {"burst": together(told)}) | {"seen": self.machine.sights()}
 
     def told(self, journey: Journey, via: str) -> Outcome:
         outcome = {
@@ -238,6 +259,16 @@ class _Run:
         if self.hops:
             outcome["hops"] = [[h.function, str(h.context), h.node, h.device] for h in journey.hops if _is_seen(h)]
         return outcome
+
+
+def together(told: list[Outcome]) -> Outcome:
+    """What became of packets sent back to back: whose counters moved when is not for the sender to know."""
+    counters: dict[str, Counter] = {}
+    for one in told:
+        for path, moved in one["counters"].items():
+            counters.setdefault(path, Counter()).update(moved)
+    counted = {path: dict(sorted(moved.items())) for path, moved in sorted(counters.items())}
+    return {key: sorted(str(one[key]) for one in told) for key in ("sender", "fate", "arrived")} | {"counters": counted}
 
 
 def _is_seen(hop: Hop) -> bool:

@@ -93,7 +93,7 @@ WANTED = {
     *(f"program sets {what}" for what in ("mark", "priority", "type", "store", "ethertype", "length", "cb")),
     *(f"fate {kind}" for kind in ("delivered", "dropped", "lost", "transmitted", "not sent")),
     *(f"{what} {answer}" for what, answers in {
-        "attach": ("ok", "EEXIST", "ENOENT", "EINVAL", "ERANGE", "ESTALE", "EACCES", "EBUSY", "ENXIO"),
+        "attach": ("ok", "EEXIST", "ENOENT", "EINVAL", "ERANGE", "ESTALE", "EACCES", "EBUSY"),
         "detach": ("ok", "ENOENT", "EINVAL", "EBUSY", "ERANGE", "ESTALE", "EACCES"),
         "update": ("ok", "EEXIST", "EPERM", "ENOLINK"),
         "policy": ("ok", "EINVAL", "EACCES"),
@@ -101,6 +101,7 @@ WANTED = {
     *(f"{helper} to {target}" for helper in ("redirect", "redirect_neigh", "clone_redirect") for target in (
         "a", "a.peer", "b", "nic", "missing", "zero", "lo")),
     "redirect_peer to a", "redirect to d", "redirect to v", "device v", "device d1", "a same=True", "a mode=0",
+    "newlink ok", "newlink EINVAL", "changelink EACCES", "bpf EINVAL", "bpf ok", "forward ok", "backlog ok",
     "send via=raw", "send via=packet", "send via=icmp", "sender told ENOBUFS", "send mac=foreign", "delete ok",
 }  # fmt: skip
 
@@ -146,7 +147,7 @@ def test_what_goes_round_for_ever_is_left_out(machine):
 
 
 def test_an_explained_difference_is_counted_apart_and_what_follows_from_it_too():
-    known = Surprise("short counters", "a test's", lambda s, d: d.field.startswith("counters"), ends=True)
+    known = Surprise("short counters", "a test's", lambda s, d: "counters" in d.field, ends=True)
     comparison = Mutated(dev, "dev_sw_netstats_rx_add", headless, known=(known,))
     tally = comparison.run(SEED, range(40))
     comparison.close()
