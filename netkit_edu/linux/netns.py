@@ -28,9 +28,9 @@ TEXT = 1 << 16  # bytes of a file of /proc
 MACHINE_BACKLOG = "net.core.netdev_max_backlog"  # a sysctl that is not a namespace's
 
 # What a new namespace is given before its loopback goes up. A machine's own settings are inherited, so the kernel's
-# defaults are said again where they matter; IPv6 is silenced, which would speak on its own; a ping socket is for all;
-# an error that a router reports is reported each time; and fragments wait for the others no longer than it takes to
-# see that none come.
+# defaults are said again where they matter; IPv6 is silenced, which would speak on its own; a ping socket and low ports
+# are for all; an error that a router reports is reported each time; and fragments wait for the others no longer than it
+# takes to see that none come.
 SETTINGS = {
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.ipv6.conf.default.disable_ipv6": "1",
@@ -38,6 +38,7 @@ SETTINGS = {
     "net.ipv4.conf.default.rp_filter": "0",
     "net.ipv4.ip_forward": "0",
     "net.ipv4.ping_group_range": "0 2147483647",
+    "net.ipv4.ip_unprivileged_port_start": "0",
     "net.ipv4.icmp_ratelimit": "0",
     "net.ipv4.ipfrag_time": "1",
 }

@@ -238,6 +238,9 @@ def _journeys(door: Door) -> Answer:
         link = batch.call("bpf", _LINK_CREATE, attr, len(attr), must=False)
         batch.run()
         errno = link.errno
+    if errno == _ESRCH and not int(read_file(door, "/proc/kallsyms", 64).split()[0], 16):
+        said = "the hops of a packet stay unseen: the kernel does not tell the door where its functions are"
+        return Answer("journeys", False, said, "give it cap_syslog", needed=False)
     if errno == _ESRCH:
         return Answer("journeys", True, "the hops of a packet can be seen (kprobe.multi)", needed=False)
     said = f"the hops of a packet stay unseen: no kprobe.multi links here ({errno_name(errno)})"

@@ -153,19 +153,31 @@ def capable_door(tmp_path_factory):
 
 
 def test_only_the_door_is_privileged(capable_door):
-    """A Python of an ordinary user, without any capability, opens a host whose door alone may do what a lab needs."""
+    """A Python of an ordinary user, without any capability, has a lab whose door alone may do what it needs."""
     then = """
 status = open("/proc/self/status").read()
 assert "CapEff:\\t0000000000000000" in status and os.getuid() == 65534, status
+host.close()
+import netkit_edu as nk
 from netkit_edu.linux.probe import probe_host
 report = probe_host()
 assert report.ok, report.why
-print(host.door.call("socket", 17, 3, 0x300) >= 0)
+with nk.Lab("host") as lab:
+    lab.host.listen(udp=7)
+    for kind in ["veth", "netkit"][: 1 + report["netkit"].ok]:
+        pod = lab.pod(kind, device=kind)
+        udp = bytes.fromhex("9c4000070008") + b"\\0\\0"
+        ip = bytes.fromhex("4500001c00000000401100000a00000100000000"[:24]) + bytes(map(int, pod.ip.split(".")))
+        print(pod.send(ip + bytes(map(int, pod.gateway.split("."))) + udp).fate.delivered)
 """
     command = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps=-all"]
-    python = next(path for path in ("/usr/bin/python3", sys.executable) if os.path.exists(path))
     code = CHILD.format(root=str(ROOT), then=then)
     environ = {"PATH": "/usr/bin:/bin", "NETKIT_EDU_DOOR": str(capable_door)}
-    done = subprocess.run([*command, python, "-B", "-c", code], capture_output=True, text=True, env=environ)
+    environ |= {name: os.environ[name] for name in ("PYTHONHOME", "PYTHONPATH") if name in os.environ}
+    for python in ("/usr/bin/python3", sys.executable):
+        words = [*command, python, "-B", "-c", code]
+        if not subprocess.run([*command, python, "-c", ""], capture_output=True, env=environ).returncode:
+            break
+    done = subprocess.run(words, capture_output=True, text=True, env=environ)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[1] == "True"
+    assert set(done.stdout.split()[1:]) == {"True"}
