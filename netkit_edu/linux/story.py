@@ -1,8 +1,7 @@
-"""From records to ways: which event belongs to which packet, and what each was.
+"""From records to ways: what each event was, and which packet it happened to (`owners.py`).
 
-A packet is known by its address in the kernel. A new one belongs to whoever is at hand where it is born: what a sender,
-or a CPU's softirq, has worked on last; what is born otherwise is not ours. An event without a packet belongs to what is
-at hand, too. All that happens in the softirq is the sender's, as far as its packets are concerned.
+An event without a packet belongs to what is at hand. All that happens in the softirq is the sender's, as far as its
+packets are concerned.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from netkit_edu.journey import FateKind, HopKind
 from netkit_edu.linux import words
+from netkit_edu.linux.owners import COPIES, Hook, Owners, Packet
 from netkit_edu.linux.records import Record
 from netkit_edu.linux.trace_table import CONSUME_SKB, FIB_LOOKUP, FUNCTIONS, KFREE_SKB, VERDICT
 from netkit_edu.linux.way import Way, Where
@@ -21,10 +21,6 @@ _SENDERS = {"udp_sendmsg", "raw_sendmsg", "ping_v4_sendmsg", "packet_sendmsg"}
 _STEPS = {"__do_softirq", "handle_softirqs", "net_rx_action", "process_backlog"}
 _ANSWERS = {"icmp_reply", "__icmp_send"}
 _RELOOKUPS = {"ip_route_input_noref", "ip_route_input_slow"}
-_BIRTHS = {"ip_output", "ip_mc_output", "ip_finish_output2", "__dev_queue_xmit", "__bpf_redirect", "__br_forward",
-           "dev_hard_start_xmit", "loopback_xmit", "dummy_xmit", "veth_xmit", "netkit_xmit", "br_dev_xmit",
-           "udp_queue_rcv_one_skb", "ping_queue_rcv_skb"}  # fmt: skip
-_COPIES = {"udp_queue_rcv_one_skb", "ping_queue_rcv_skb"}  # what sockets are given may be a copy of its own
 _SPLITTING = {"ip_do_fragment", "skb_gso_segment", "bpf_clone_redirect", "br_flood"}
 _CABLE = {"__dev_forward_skb", "__dev_forward_skb2", "skb_scrub_packet", "eth_type_trans", "__netif_rx",
           "netif_rx_internal", "enqueue_to_backlog"}  # fmt: skip
@@ -48,14 +44,6 @@ class Names(NamedTuple):
     functions: words.Places
 
 
-class Hook(NamedTuple):
-    """Where programs run on a packet now: at which device, at which tcx hook ("" for netkit), and which have run."""
-
-    place: Where
-    name: str
-    ran: list[tuple[str, int]]
-
-
 class Story:
     """Reads records once; ``ways`` are the packets that were sent, in order.
 
@@ -68,18 +56,10 @@ class Story:
         self._names = names
         self._packet, self._frame = packet, frame
         self.ways: list[Way] = []
-        self._owner: dict[int, Way] = {}
-        self._released: set[int] = set()
-        self._held: set[int] = set()
-        self._hooks: dict[int, Hook] = {}
-        self._wires: dict[int, Where | None] = {}
+        self._owners = Owners()
+        self._steps: dict[int, list[tuple[str, Record]]] = {}
         self._waiting: dict[tuple[int, int, int], Way] = {}  # for an address, by namespace, device and address
         self._cutting = 0  # the packet that is being cut up
-        self._receivers: dict[int, tuple[int, int]] = {}  # the device it was to cross over to
-        self._carried: set[int] = set()  # came over a cable, where no socket comes along
-        self._at_hand: dict[tuple[int, Context], Way | None] = {}
-        self._steps: dict[int, list[tuple[str, Record]]] = {}
-        self._task = 0
         self._others: dict[int, Callable[[Record], None]] = {
             KFREE_SKB: self._freed, CONSUME_SKB: self._consumed, FIB_LOOKUP: self._lookup, VERDICT: self._verdict,
         }  # fmt: skip
@@ -96,46 +76,12 @@ class Story:
             way.prune()
         return self
 
-    # whose it is ------------------------------------------------------------------------------------------------------
-
-    def _near(self, record: Record) -> Way | None:
-        """Return what is at hand where this happened."""
-        context = record.context
-        if context is Context.PROCESS and record.task != self._task:
-            return None
-        return self._at_hand.get((record.cpu, context))
-
-    def _take(self, record: Record, way: Way | None) -> None:
-        self._at_hand[record.cpu, record.context] = way
-
-    def _whose(self, record: Record, function: str) -> Way | None:
-        """Return the way of the record's packet, which is at hand from now on; None if it is not ours."""
-        skb = record.skb
-        way = self._owner.get(skb)
-        if way is not None and skb in self._released and function != "sock_wfree":
-            self._released.discard(skb)
-            if function in _BIRTHS:
-                way = None
-                for known in (self._owner, self._hooks, self._wires):
-                    known.pop(skb, None)
-                self._held.discard(skb)
-                self._carried.discard(skb)
-        if way is None:
-            way = self._near(record) if function in _BIRTHS else None
-            while way is not None and way.bound and not way.splits and function not in _COPIES:
-                way = way.parent
-            if way is None:
-                return None
-            self._owner[skb] = way
-            way.bound = True
-        if function not in ("sock_wfree", "skb_release_head_state"):
-            self._take(record, way)
-        return way
+    # what and where ---------------------------------------------------------------------------------------------------
 
     def _answering(self, record: Record) -> bool:
         """Return whether an ICMP error is being made for this packet, whose way back is looked up in its name."""
-        near = self._near(record)
-        return near is not None and not near.bound and near.parent is self._owner.get(record.skb, self)
+        near, packet = self._owners.near(record), self._owners.known(record)
+        return packet is not None and near is not None and not near.bound and near.parent is packet.way
 
     def _place(self, record: Record, way: Way | None = None) -> Where:
         place = self._names.devices.get((record.inode, record.ifindex)) if record.ifindex else None
@@ -158,60 +104,63 @@ class Story:
             return self._ask(record, name)
         if name in _RELOOKUPS and self._answering(record):
             return
-        way = self._whose(record, name) if function.skb else self._near(record)
-        if name == "ip_rcv_finish_core" and (way is None or way.last not in ("ip_rcv_core", "sock_wfree")):
-            return
-        if way is None:
+        if not function.skb:
+            return self._unnamed(record, name)
+        packet = self._owners.of(record, name)
+        if packet is None:
             if name == "__netif_receive_skb_core":
                 self._steps.pop(record.cpu, None)
-            return
-        if name == "skb_release_head_state":
-            self._released.add(record.skb)
+        elif name == "skb_release_head_state":
+            packet.released = True
         elif name in _ANSWERS:
-            self._child(record, way, way.replies).hop(record, name, Where(self._place(record, way).node))
-        elif name == "sock_wfree" and record.skb in self._held | self._carried | self._wires.keys():
-            pass
-        elif record.skb in self._wires and name in _CABLE:
-            self._cable(record, way, name)
-        else:
-            self._hop(record, way, name, function.kind)
+            child = self._child(record, packet.way, packet.way.replies)
+            child.hop(record, name, Where(self._place(record, packet.way).node))
+        elif packet.on_wire and name in _CABLE:
+            self._cable(record, packet, name)
+        elif not (name == "sock_wfree" and (packet.held or packet.carried or packet.on_wire)):
+            self._hop(record, packet, name, function.kind)
 
-    def _hop(self, record: Record, way: Way, name: str, kind: HopKind) -> None:
+    def _unnamed(self, record: Record, name: str) -> None:
+        """A function without a packet among its arguments: it works on what is at hand, if that has come so far."""
+        way = self._owners.near(record)
+        if way is None or name == "ip_rcv_finish_core" and way.last not in ("ip_rcv_core", "sock_wfree"):
+            return
+        way.hop(record, name, self._place(record, way))
+
+    def _hop(self, record: Record, packet: Packet, name: str, kind: HopKind) -> None:
+        way = packet.way
         place = self._place(record, way)
         if name == "sock_wfree" and way.last in ("kfree_skb", "consume_skb"):
             place = way.places[-1]
-        if name == "__dev_forward_skb2":
-            self._receivers[record.skb] = (record.also >> 32, record.also & 0xFFFFFFFF)
-        if name == "__dev_queue_xmit" and way.last == "__neigh_event_send":
-            way.take_back()  # the neighbour's address was only due to be confirmed
-        if name == "__neigh_event_send":
+        elif name == "__dev_forward_skb2":
+            packet.receiver = record.also >> 32, record.also & 0xFFFFFFFF
+        elif name == "__neigh_event_send":
             self._waiting[record.inode, record.ifindex, record.also] = way
-        if name == "dev_hard_start_xmit" and way.last == "skb_gso_segment" and record.skb == self._cutting:
+        elif name == "dev_hard_start_xmit" and way.last == "skb_gso_segment" and record.skb == self._cutting:
             way.take_back()  # there was nothing to cut
-        if name == "skb_gso_segment" and not self._segments(record, way, place):
+        elif name == "skb_gso_segment" and not self._segments(record, way, place):
             return
-        if name == "__netif_receive_skb_core":
-            self._arrive(record, way, place)
-            self._hooks[record.skb] = Hook(place, "tcx ingress", [])
+        elif name == "__netif_receive_skb_core":
+            self._arrive(record, packet, place)
+            packet.hook = Hook(place, "tcx ingress")
         elif name == "__dev_queue_xmit":
-            self._hooks[record.skb] = Hook(place, "tcx egress", [])
-        elif name == "skb_do_redirect" and record.skb in self._hooks:
-            place = self._hooks[record.skb].place
+            if way.last == "__neigh_event_send":
+                way.take_back()  # the neighbour's address was only due to be confirmed
+            packet.hook = Hook(place, "tcx egress")
+        elif name == "skb_do_redirect" and packet.hook is not None:
+            place = packet.hook.place
         elif kind is HopKind.DRIVER:
-            self._hooks[record.skb] = Hook(place, "", [])
-            if place.kind == "nic":
-                name = "nic_xmit"
-        if kind is HopKind.DELIVER:
-            return self._deliver(record, way, name, place)
+            packet.hook = Hook(place)
+            packet.on_wire = place.kind == "nic"
+            name = "nic_xmit" if packet.on_wire else name
+        elif kind is HopKind.DELIVER:
+            return self._deliver(record, packet, name, place)
         way.hop(record, name, place, kind, words.detail(name, record), _data(name, record))
-        if name in _SPLITTING:
-            way.splits = True
+        way.splits = way.splits or name in _SPLITTING
         if record.size and name in ("ip_output", "ip_mc_output", "__dev_queue_xmit"):
             way.name(record.bytes, name == "__dev_queue_xmit")
         if FUNCTIONS[record.number].symbol == "dummy_xmit":
             way.end(FateKind.TRANSMITTED, place)
-        elif name == "nic_xmit":
-            self._wires[record.skb] = None
 
     def _segments(self, record: Record, way: Way, place: Where) -> bool:
         """Cutting up for a device, or else for the IP layer, or for a socket, which is no step of its own."""
@@ -223,19 +172,19 @@ class Story:
 
     def _sender(self, record: Record, name: str) -> None:
         """A system call sends: a new way."""
-        if record.context is not Context.PROCESS or self._task not in (0, record.task):
+        if record.context is not Context.PROCESS or self._owners.task not in (0, record.task):
             return
-        self._task = record.task
+        self._owners.task = record.task
         way = Way(self._packet)
         way.named = self._frame
         self.ways.append(way)
-        self._take(record, way)
+        self._owners.take(record, way)
         way.hop(record, name, self._place(record))
 
     def _child(self, record: Record, way: Way, among: list[Way]) -> Way:
         child = Way(parent=way)
         among.append(child)
-        self._take(record, child)
+        self._owners.take(record, child)
         return child
 
     def _ask(self, record: Record, name: str) -> None:
@@ -243,7 +192,7 @@ class Story:
         if name == "arp_solicit":  # it is given a copy of a packet that waits
             way = self._waiting.get((record.inode, record.ifindex, record.also))
         else:
-            way = self._near(record)
+            way = self._owners.near(record)
         if way is None:
             return
         if name == "arp_solicit":
@@ -252,14 +201,14 @@ class Story:
             way = self._child(record, way, way.replies)
         way.hop(record, name, self._place(record, way))
 
-    def _deliver(self, record: Record, way: Way, name: str, place: Where) -> None:
-        packet = way.whole(record.bytes)
-        way.hop(record, name, place, HopKind.DELIVER, words.delivery(name, packet))
+    def _deliver(self, record: Record, packet: Packet, name: str, place: Where) -> None:
+        way = packet.way
+        data = way.whole(record.bytes)
+        way.hop(record, name, place, HopKind.DELIVER, words.delivery(name, data))
         if way.fate is None or not way.fate.delivered:
-            way.arrived = packet
+            way.arrived = data
         way.end(FateKind.DELIVERED, place)
-        if name in _COPIES:
-            self._held.add(record.skb)
+        packet.held = name in COPIES
 
     # the softirq, and the cable ---------------------------------------------------------------------------------------
 
@@ -269,36 +218,34 @@ class Story:
         if name == "__do_softirq":
             steps.clear()
         elif name == "handle_softirqs":
-            self._at_hand[record.cpu, Context.SOFTIRQ] = None
+            self._owners.nothing_at_hand(record)
             if not (steps and steps[-1][0] == "__do_softirq"):
                 return steps.clear()  # at the end of an interrupt
         steps.append((name, record))
 
-    def _arrive(self, record: Record, way: Way, place: Where) -> None:
+    def _arrive(self, record: Record, packet: Packet, place: Where) -> None:
         """Give the packet the steps that led to it; behind a cable they are those of the card that it stands for."""
         steps = self._steps.pop(record.cpu, [])
-        if record.skb in self._wires:
-            del self._wires[record.skb]
+        if packet.on_wire:
+            packet.on_wire, packet.carried = False, True
             steps = [(name, one) for name, one in steps if name == "net_rx_action"] + [("nic_poll", record)]
-            self._carried.add(record.skb)
         for name, one in steps:
-            way.hop(one, name, place)
+            packet.way.hop(one, name, place)
 
-    def _cable(self, record: Record, way: Way, name: str) -> None:
+    def _cable(self, record: Record, packet: Packet, name: str) -> None:
         """What the two ends of a cable do to a frame is one step."""
         if name == "eth_type_trans":
-            self._wires[record.skb] = self._place(record)
+            packet.other = self._place(record)
         elif name == "enqueue_to_backlog":
-            other = self._wires[record.skb]
-            place = next((p for p in reversed(way.places) if p.kind == "nic"), way.places[-1])
+            place = packet.hook.place if packet.hook else packet.way.places[-1]
             data = {"length": record.length + ETH_HLEN}
-            way.hop(record, "wire", place, HopKind.WIRE, f"to {other}" if other else "", data)
+            packet.way.hop(record, "wire", place, HopKind.WIRE, f"to {packet.other}" if packet.other else "", data)
 
     # the rest ---------------------------------------------------------------------------------------------------------
 
     def _lookup(self, record: Record) -> None:
         """A look into the routes; those that only ask whether an address is our own are not steps."""
-        way = self._near(record)
+        way = self._owners.near(record)
         if way is None or not way.hops:
             return
         before = next((n for n in reversed(range(len(way.hops))) if way.hops[n].function != _LOOKUP), 0)
@@ -312,41 +259,43 @@ class Story:
         way.hop(record, _LOOKUP, way.places[-1], HopKind.LOOKUP, words.route(record, device))
 
     def _verdict(self, record: Record) -> None:
-        way = self._owner.get(record.skb)
-        if way is None:
+        packet = self._owners.known(record)
+        if packet is None:
             return
-        self._take(record, way)
+        way = packet.way
+        self._owners.take(record, way)
         code = (record.also & 0xFFFFFFFF) - ((record.also & 0x80000000) << 1)
         name = self._names.programs.get(record.second, str(record.second))
-        hook = self._hooks.get(record.skb) or Hook(self._place(record, way), "", [])
+        hook = packet.hook = packet.hook or Hook(self._place(record, way))
         place = self._place(record, way) if hook.name == "tcx ingress" else hook.place
         data = {"program": name, "verdict": code, **({"hook": hook.name} if hook.name else {})}
         way.hop(record, "bpf_prog_run", place, HopKind.PROGRAM, _CODES.get(code, str(code)), data)
         hook.ran.append((name, code))
 
     def _freed(self, record: Record) -> None:
-        way = self._owner.get(record.skb)
-        if way is None or record.skb in self._released:
+        packet = self._owners.known(record)
+        if packet is None:
             return
-        if record.skb in self._held:
-            self._held.discard(record.skb)
+        way, hook = packet.way, packet.hook
+        if packet.held:
+            packet.held = False
             way.hops = [h._replace(kind=HopKind.FUNCTION) if h.kind is HopKind.DELIVER else h for h in way.hops]
             way.fate, way.arrived = None, b""
-        self._take(record, way)
+        self._owners.take(record, way)
         reason = self._names.reasons.get(record.also, str(record.also))
-        hook = self._hooks.get(record.skb)
         where = self._names.functions.name(record.second)
         fate, said = words.drop(reason, where, record, way, hook.ran if hook else ())
         place = hook.place if hook and where in ("netkit_xmit", "skb_do_redirect") else self._place(record, way)
         if where in ("__dev_forward_skb2", "veth_xmit"):
-            place = self._names.devices.get(self._receivers.get(record.skb, (0, 0)), place)
+            place = self._names.devices.get(packet.receiver, place)
         way.hop(record, "kfree_skb", place, HopKind.DROP, said, {"reason": reason})
         way.end(fate, place, said)
 
     def _consumed(self, record: Record) -> None:
-        way = self._owner.get(record.skb)
-        if way is None or record.skb in self._held or record.skb in self._released:
+        packet = self._owners.known(record)
+        if packet is None or packet.held:
             return
+        way = packet.way
         place = self._place(record, way)
         functions = [hop.function for hop in way.hops]
         if "arp_rcv" not in functions:

@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import Iterable
 
-from netkit_edu.errors import KernelError
+from netkit_edu.errors import KernelError, ObjectError
 from netkit_edu.linux import bpfattr as a
 from netkit_edu.linux.door import Batch, Door, Result
 from netkit_edu.linux.kernelbtf import KernelBtf
@@ -55,7 +55,10 @@ def prepare(door: Door) -> None:
             BTF, or the door has not the right.
     """
     if read_facts(door) is None:
-        set_up(door)
+        try:
+            set_up(door)
+        except ObjectError as error:
+            raise KernelError("EOPNOTSUPP", f"this kernel cannot be recorded: {error}") from None
 
 
 def set_up(door: Door) -> None:
