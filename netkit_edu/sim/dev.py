@@ -149,12 +149,20 @@ def dev_hard_start_xmit(skb: SkBuff, dev) -> int:
     trace = skb.trace
     if skb.gso_size and not dev.gso:
         trace.hop("skb_gso_segment", dev, detail=f"{skb.gso_segs} segments of {skb.gso_size} bytes at most")
-        return [dev_hard_start_xmit(segment, dev) for segment in skb_gso_segment(skb)][-1]
+        segments = skb_gso_segment(skb)
+        trace.hop("consume_skb", dev)  # its socket has gone over to the segments
+        trace.hop("dev_hard_start_xmit", dev)
+        return [xmit_one(segment, dev) for segment in segments][-1]
     trace.hop("dev_hard_start_xmit", dev)
+    return xmit_one(skb, dev)
+
+
+def xmit_one(skb: SkBuff, dev) -> int:
+    """Let the taps see one packet of the list, and give it to the driver."""
     if dev.taps:
         dev_queue_xmit_nit(skb, dev)
     ndo_start_xmit = dev.netdev_ops.ndo_start_xmit
-    trace.hop(ndo_start_xmit.__name__, dev, _DRIVER)
+    skb.trace.hop(ndo_start_xmit.__name__, dev, _DRIVER)
     return ndo_start_xmit(skb, dev)
 
 

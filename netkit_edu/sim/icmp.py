@@ -13,8 +13,14 @@ import struct
 from netkit_edu.errors import KernelError
 from netkit_edu.sim.inet import IP_OFFSET, IPHDR_LEN, Iphdr, build_ip, ip_compute_csum, ip_hdr
 from netkit_edu.sim.ip_output import ip_send_skb
-from netkit_edu.sim.route import RTN_BROADCAST, RTN_LOCAL, RTN_MULTICAST, ip_route_output_flow
-from netkit_edu.sim.skbuff import HOST, alloc_skb, kfree_skb_reason
+from netkit_edu.sim.route import (
+    RTN_BROADCAST,
+    RTN_LOCAL,
+    RTN_MULTICAST,
+    ip_route_output_flow,
+    ip_route_output_key_hash,
+)
+from netkit_edu.sim.skbuff import HOST, alloc_skb, consume_skb, kfree_skb_reason
 from netkit_edu.sim.snmp import ICMPMSGIN_INC_STATS, SNMP_INC_STATS, icmp_out_count
 from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, ip_route_output_sock, parse_datagram
 from netkit_edu.uapi import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
@@ -70,6 +76,7 @@ def ping_rcv(skb, iph: Iphdr) -> None:
         return kfree_skb_reason(skb, "NO_SOCKET", dev)
     payload = bytes(skb.buf[at + ICMPHDR_LEN :])
     deliver(skb, "ping_queue_rcv_skb", "echo reply", iph, payload=payload)
+    consume_skb(skb, dev)  # the socket has a clone
 
 
 # the kernel's endpoint ----------------------------------------------------------------------------------------------
@@ -102,8 +109,10 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
         handler = "icmp_redirect" if kind == ICMP_REDIRECT else "icmp_unreach"
         deliver(skb, handler, f"type {kind} code {message[1]}", iph)
         icmp_socket_deliver(dev, message[ICMPHDR_LEN:])
+        consume_skb(skb, dev)
     else:
         deliver(skb, "icmp_discard", f"type {kind}", iph)
+        consume_skb(skb, dev)
 
 
 def icmp_socket_deliver(dev, quote: bytes) -> None:
@@ -130,6 +139,7 @@ def icmp_echo(skb, iph: Iphdr) -> None:
     reply = skb.buf[skb.data :]
     reply[0] = ICMP_ECHOREPLY
     icmp_reply(skb, reply, iph.saddr, iph.daddr, iph.tos)
+    consume_skb(skb, skb.dev)
 
 
 def icmp_send(skb_in, kind: int, code: int, info: int = 0) -> None:
@@ -145,16 +155,21 @@ def icmp_send(skb_in, kind: int, code: int, info: int = 0) -> None:
         return
     message = bytearray(struct.pack("!BBHI", kind, code, 0, info)) + quote[:_QUOTE]
     saddr = iph.daddr if rt.type is RTN_LOCAL else 0
-    icmp_reply(skb_in, message, iph.saddr, saddr, iph.tos & 0x1E | _IPTOS_PREC_INTERNETCONTROL)
+    tos = iph.tos & 0x1E | _IPTOS_PREC_INTERNETCONTROL
+    _icmp_push_reply(skb_in, "__icmp_send", ip_route_output_key_hash, message, iph.saddr, saddr, tos)
 
 
 def icmp_reply(skb_in, message: bytearray, daddr: int, saddr: int, tos: int) -> None:
-    """Send an ICMP message in answer to ``skb_in``; without a way back, nothing is sent."""
+    """Answer an echo request; without a way back, nothing is sent."""
+    _icmp_push_reply(skb_in, "icmp_reply", ip_route_output_flow, message, daddr, saddr, tos)
+
+
+def _icmp_push_reply(skb_in, name: str, route, message: bytearray, daddr: int, saddr: int, tos: int) -> None:
     net = skb_in.dev.net
     trace = skb_in.trace.answer()
-    trace.hop("icmp_reply", net)
+    trace.hop(name, net)
     try:
-        rt = ip_route_output_flow(trace, net, daddr, saddr)
+        rt = route(trace, net, daddr, saddr)
     except KernelError:
         skb_in.trace.replies.pop()
         return

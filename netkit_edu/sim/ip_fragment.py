@@ -92,7 +92,12 @@ def _discard_qp(net, key) -> None:
 
 
 def _ip_frag_reasm(queue: FragQueue, last: SkBuff, data: bytes) -> SkBuff:
-    """Build the whole packet with the metadata of the fragment that completed it."""
+    """Build the whole packet with the metadata of the fragment that completed it.
+
+    The kernel makes it from the first fragment; one that comes last takes that one's data over and frees it.
+    """
+    if last.buf[last.network_header + 6] & 0x1F or last.buf[last.network_header + 7]:
+        last.trace.hop("consume_skb", last.dev)
     whole = alloc_skb(last.trace, queue.header + data, protocol=last.protocol)
     whole.dev, whole.dst, whole.skb_iif, whole.mark = last.dev, last.dst, last.skb_iif, last.mark
     whole.pkt_type, whole.priority = last.pkt_type, last.priority

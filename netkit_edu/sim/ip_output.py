@@ -63,7 +63,7 @@ def ip_finish_output(skb: SkBuff) -> int:
     if skb.gso_size:
         return ip_finish_output_gso(skb)
     if len(skb) > skb.dev.mtu:
-        return ip_fragment(skb)
+        return ip_fragment(skb, frag_list=skb.sk is not None)
     return ip_finish_output2(skb)
 
 
@@ -92,7 +92,7 @@ def ip_finish_output2(skb: SkBuff) -> int:
     return neigh_output(ip_neigh_gw4(dev, nexthop, rt.type), skb)
 
 
-def ip_fragment(skb: SkBuff) -> int:
+def ip_fragment(skb: SkBuff, frag_list: bool = False) -> int:
     """Cut the packet unless its sender forbade it (DF): then it is dropped and the sender told."""
     frag_off = int.from_bytes(skb.buf[skb.data + 6 : skb.data + 8], "big")
     if frag_off & IP_DF and not skb.ignore_df:
@@ -102,11 +102,15 @@ def ip_fragment(skb: SkBuff) -> int:
         icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, skb.dev.mtu)
         kfree_skb_reason(skb, "PKT_TOO_BIG", skb.dev)
         return -Errno.EMSGSIZE
-    return ip_do_fragment(skb)
+    return ip_do_fragment(skb, frag_list)
 
 
-def ip_do_fragment(skb: SkBuff) -> int:
-    """Send the packet as fragments that fit; stop at the first that cannot be sent."""
+def ip_do_fragment(skb: SkBuff, frag_list: bool = False) -> int:
+    """Send the packet as fragments that fit; stop at the first that cannot be sent.
+
+    What a socket's own stack sends was cut when it was made (``frag_list``, __ip_append_data): then the packet itself
+    is the first fragment, and nothing is left to be freed.
+    """
     skb.trace.hop("ip_do_fragment", skb.dev)
     net = skb.dev.net
     skb_checksum_help(skb)
@@ -127,7 +131,8 @@ def ip_do_fragment(skb: SkBuff) -> int:
             SNMP_INC_STATS(net, "IpFragFails")
             return err
         SNMP_INC_STATS(net, "IpFragCreates")
-    consume_skb(skb, skb.dev)
+    if not frag_list:
+        consume_skb(skb, skb.dev)
     SNMP_INC_STATS(net, "IpFragOKs")
     return 0
 

@@ -168,6 +168,11 @@ def ip_route_output_flow(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0
         KernelError: ENETUNREACH without a route, EINVAL for a foreign source address, ENODEV for an unknown ``oif``.
     """
     trace.hop("ip_route_output_flow", net)
+    return ip_route_output_key_hash(trace, net, daddr, saddr, oif=oif, anysrc=anysrc)
+
+
+def ip_route_output_key_hash(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0, anysrc: bool = False) -> Rt:
+    """The decision itself, as `ip_route_output_flow`; errors the kernel sends back ask for it directly."""
     if saddr and not anysrc and not net.is_local(saddr):
         raise KernelError("EINVAL")
     bound = None

@@ -111,7 +111,9 @@ def udp_queue_rcv_skb(skb, iph: Iphdr, dport: int) -> None:
     if not skb.gso_size:
         return udp_queue_rcv_one_skb(skb, iph, dport)
     skb.push(iph.ihl)
-    for segment in skb_gso_segment(skb):
+    segments = skb_gso_segment(skb)
+    skb.trace.hop("consume_skb", skb.dev)
+    for segment in segments:
         segment.pull(iph.ihl)
         udp_queue_rcv_one_skb(segment, iph, dport)
 
