@@ -7,7 +7,6 @@ what prepares the guest.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable
@@ -17,8 +16,7 @@ from pathlib import Path
 from netkit_edu.errors import BackendUnavailable, DoorError, UsageError, VMError
 from netkit_edu.linux.build import build_door
 from netkit_edu.linux.door import Door
-from netkit_edu.program.cache import write_whole
-from netkit_edu.vm import apt, cache, cpio, form, identity, kernel, launcher, prepare, qemu
+from netkit_edu.vm import apt, cache, cpio, form, identity, kernel, launcher, prepare, qemu, stage
 from netkit_edu.vm.guest import Guest
 
 BOOT_TIMEOUT = 90.0  # seconds; 8 on an idle machine, and some machines are not idle
@@ -36,12 +34,18 @@ class Recipe:
     door: Path
 
     @property
-    def key(self) -> str:
-        """The hash of everything in it."""
+    def booted(self) -> str:
+        """The name of the machine that has booted: the hash of everything in it."""
         parts = [self.version, *qemu.machine_words(self.cpus), *qemu.connections(0, 0), *qemu.boot_words("", 0, 0)]
-        files = [self.kernel.path, *self.kernel.modules.values(), self.door, *prepare.sources()]
-        files += [Path(__file__), Path(form.__file__)]
+        files = [self.kernel.path, *self.kernel.modules.values(), self.door, Path(__file__)]
+        files += [Path(module.__file__) for module in (form, prepare)]
         parts += [*self.kernel.modules, self.kernel.release, *map(identity.sha256, files)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+    @property
+    def key(self) -> str:
+        """The name of the machine in which each room has what it needs."""
+        parts = [self.booted, *map(identity.sha256, prepare.sources())]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
@@ -79,7 +83,17 @@ def snapshot(cpus: int = 1, progress: Progress = ignore) -> cache.Entry:
         if (found := find_kernel(place)) is None:
             found = apt.fetch(place, progress)
         recipe = Recipe(program, identity.version(program), cpus, found, build_door())
-        return cache.lookup(recipe.key) or _build(place, recipe, progress)
+        if entry := cache.lookup(recipe.key):
+            return entry
+        booted = cache.lookup(recipe.booted) or _build(place, recipe, progress)
+
+        def furnish(door: Door) -> dict:
+            prepare.furnish(door, progress)
+            return {}
+
+        entry = stage.carry_on(booted, recipe.key, place, furnish)
+        progress("snapshot", f"{_size(entry.facts['bytes'])}, {entry.facts['seconds']:.1f} s in all")
+        return entry
 
 
 def unavailable() -> str:
@@ -132,11 +146,18 @@ def _build(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:
         os.ftruncate(memory, form.MEMORY)
         guest, door = _boot(recipe, data, memory, progress)
         try:
-            prepare.prepare(door, list(recipe.kernel.modules), progress)
+            prepare.prepare(door, list(recipe.kernel.modules))
             progress("settle", "the boot's last work, and free memory emptied")
             prepare.settle(door)
             guest.halt()
-            return _keep(place, recipe, guest, memory, begun, progress)
+            facts = {
+                "kernel": recipe.kernel.release,
+                "sha256": identity.sha256(recipe.kernel.path),
+                "qemu": recipe.version,
+                "cpus": recipe.cpus,
+                "seconds": round(time.monotonic() - begun, 1),
+            }
+            return stage.keep(guest, memory, recipe.booted, place, facts)
         except DoorError as error:
             raise (error if isinstance(error, VMError) else guest.failure(error)) from None
         finally:
@@ -168,32 +189,6 @@ def _boot(recipe: Recipe, data: bytes, memory: int, progress: Progress) -> tuple
                 raise failure from None
             progress("boot", f"once more: {str(failure).splitlines()[0]}")
     raise AssertionError("unreachable")
-
-
-def _keep(place: Path, recipe: Recipe, guest: Guest, memory: int, begun: float, progress: Progress) -> cache.Entry:
-    """Write the stopped machine into a file, and give it its name."""
-    file = cache.NewFile(place)
-    try:
-        written = form.save(guest.monitor, memory, file.fd)
-        seconds = time.monotonic() - begun
-        progress("snapshot", f"{_size(written)}, {seconds:.1f} s in all")
-        facts = {
-            "kernel": recipe.kernel.release,
-            "sha256": identity.sha256(recipe.kernel.path),
-            "qemu": recipe.version,
-            "cpus": recipe.cpus,
-            "bytes": written,
-            "seconds": round(seconds, 1),
-        }
-        write_whole(place / f"{recipe.key}.json", json.dumps(facts, indent=1).encode())
-        path = place / f"{recipe.key}.snapshot"
-        file.keep(path)
-    except OSError as error:
-        raise BackendUnavailable(f"{place} cannot be written to ({error.strerror}): set NETKIT_EDU_CACHE") from None
-    finally:
-        file.close()
-    cache.evict(recipe.key)
-    return cache.Entry(recipe.key, path, facts)
 
 
 def _size(n: int) -> str:

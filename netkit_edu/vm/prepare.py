@@ -34,13 +34,12 @@ _PROT_READ_WRITE, _MAP_PRIVATE_ANONYMOUS_POPULATE = 3, 0x8022
 _AT_FDCWD = -100
 
 
-def prepare(door: Door, modules: list[str], progress: Callable[[str, str], None]) -> None:
-    """Mount what the rooms read, load the modules, and have each room set up what it needs.
+def prepare(door: Door, modules: list[str]) -> None:
+    """Mount what the rooms read, and load the modules.
 
     Args:
         door: the guest's.
         modules: names of files in ``/modules``, in the order of loading.
-        progress: told what is done.
 
     Raises:
         KernelError: the guest's kernel lacks something that cannot be done without.
@@ -50,6 +49,15 @@ def prepare(door: Door, modules: list[str], progress: Callable[[str, str], None]
             door.call("mount", kind.encode() + b"\0", place.encode() + b"\0", kind.encode() + b"\0", 0, 0)
     for name in modules:
         _load(door, f"/modules/{name}")
+
+
+def furnish(door: Door, progress: Callable[[str, str], None]) -> None:
+    """Have each room set up what it needs.
+
+    Args:
+        door: the guest's.
+        progress: told what is done.
+    """
     for room in ROOMS:
         if importlib.util.find_spec(room) is not None and (own := getattr(importlib.import_module(room), "prepare", 0)):
             begun, said = time.monotonic(), ""
@@ -87,9 +95,9 @@ def set_clock(door: Door) -> None:
 
 
 def sources() -> list[Path]:
-    """Return the files whose text decides what `prepare` does: a change of one asks for another snapshot.
+    """Return the files whose text decides what `furnish` does: a change of one asks for another snapshot.
 
-    Of a room these are its module and what that imports of the Linux rooms, read as text.
+    They are each room's module and what that imports of the Linux rooms, read as text.
     """
     found, names = {Path(__file__)}, list(ROOMS)
     while names:

@@ -9,18 +9,15 @@ stale: a change of what they ask makes another rehearsal.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from netkit_edu.errors import DoorError
 from netkit_edu.linux.door import Door
 from netkit_edu.program.cache import write_whole
-from netkit_edu.vm import cache, form, launcher, prepare, qemu
+from netkit_edu.vm import cache, prepare, stage
 from netkit_edu.vm.guest import Guest
 
 MOST_MISSES = 5  # in a row: then the calls differ each time, and rehearsing them is in vain
@@ -131,32 +128,14 @@ def rehearse(plain: cache.Entry, asked: list[Exchange], misses: int = 0) -> cach
         VMError: the machine does not survive it.
         BackendUnavailable: the cache cannot be written to, or another process is building.
     """
-    with cache.locked(None) as place, contextlib.ExitStack() as stack:
-        handle = os.open(plain.path, os.O_RDWR | os.O_CLOEXEC)
-        stack.callback(os.close, handle)
-        memory = os.memfd_create("memory", os.MFD_CLOEXEC)
-        stack.callback(os.close, memory)
-        form.copy_memory(handle, memory)
-        words = qemu.wait_words(memory, shared=True)
-        guest = Guest(qemu.find(), plain.facts["cpus"], words, (memory,), launcher=launcher.path())
-        stack.callback(guest.close)
-        try:
-            guest.monitor.greet()
-            form.restore(guest.monitor, handle)
-            door = Door(guest.stream, before=guest.go, after=guest.halt, translate=guest.failure).hello()
-            prepare.set_clock(door)
-            steps = [Step(_hash(one.body, one.flags), *door.exchange(*one)) for one in asked]
-            file = cache.NewFile(place)
-            stack.callback(file.close)
-            written = form.save(guest.monitor, memory, file.fd)
-        except DoorError as error:
-            raise guest.failure(error) from None
+
+    def ask(door: Door) -> dict:
+        steps = [Step(_hash(one.body, one.flags), *door.exchange(*one)) for one in asked]
         said = [[step.question, step.status, step.at, base64.b64encode(step.answer).decode()] for step in steps]
-        entry = cache.Entry(plain.key + _SUFFIX, place / f"{plain.key}{_SUFFIX}.snapshot", plain.facts)
-        _tell(entry, plain.facts | {"bytes": written, "misses": misses, "steps": said})
-        file.keep(entry.path)
-        cache.evict(plain.key)
-    return entry
+        return {"misses": misses, "steps": said}
+
+    with cache.locked(None) as place:
+        return stage.carry_on(plain, plain.key + _SUFFIX, place, ask)
 
 
 def _tell(entry: cache.Entry, facts: dict) -> None:

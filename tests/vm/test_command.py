@@ -158,9 +158,9 @@ def test_modules_may_be_packed_with_zstd(tmp_path):
     assert kernel.unpacked(tmp_path / "a.ko.zst") == b"module"
 
 
-def test_preparation_is_part_of_the_snapshots_name():
+def test_what_the_rooms_bake_in_is_part_of_the_snapshots_name():
     names = {path.name for path in prepare.sources()}
-    assert {"prepare.py", "trace.py", "door.py"} <= names
+    assert {f"{room.rpartition('.')[2]}.py" for room in prepare.ROOMS} | {"door.py", "syscalls.py"} <= names
 
 
 class Monitor:
