@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from netkit_edu.compare import odd
+from netkit_edu.compare import networks, odd
 from netkit_edu.compare.frames import TAGS
 from netkit_edu.compare.scenario import CLOSED_PORT, PORT, PROGRAMS, Scenario
 from netkit_edu.uapi import BPF_F_AFTER as AFTER
@@ -15,7 +15,7 @@ from netkit_edu.uapi import BPF_F_BEFORE as BEFORE
 from netkit_edu.uapi import BPF_F_ID as ID
 from netkit_edu.uapi import BPF_F_LINK as LINK
 from netkit_edu.uapi import BPF_F_REPLACE as REPLACE
-from netkit_edu.uapi import Mode, Verdict
+from netkit_edu.uapi import Verdict
 
 VERDICTS = (*(-1,) * 12, *(0,) * 5, *(2,) * 2, *(7,) * 6, -2, 1, 3, 4, 5, 6, 8, 9, 100)
 NETKIT_HOOKS = ("primary", "peer")
@@ -43,7 +43,7 @@ class _Making:
         return self.choose.random() < share
 
     def scenario(self) -> Scenario:
-        topology = self.topology()
+        topology = networks.topology(self.choose)
         self.bursts = self.chance(0.3)  # of which none may meet a full backlog: Linux empties it between two of them
         self.devices = Scenario(topology).devices
         self.programs: dict[str, dict] = {}
@@ -58,39 +58,6 @@ class _Making:
         for n in range(doings):
             steps.append(self.choose.choice(kinds)() if n < doings - 1 else self.send())
         return Scenario(topology, self.programs, [step for step in steps if step], self.name)
-
-    # the network ------------------------------------------------------------------------------------------------------
-
-    def topology(self) -> dict[str, dict]:
-        made = {"a": self.netkit()}
-        if self.chance(0.08):
-            made["a"]["same"] = True
-        if self.chance(0.6):
-            made["b"] = self.netkit()
-        if self.chance(0.3):
-            made["v"] = {"mtu": self.choose.choice((1500, 1400, 9000))} if self.chance(0.2) else {}
-        if self.chance(0.35):
-            made["d"] = {"up": self.chance(0.7)}
-        if self.chance(0.15):
-            made["d1"] = {"up": self.chance(0.7)}
-        return made
-
-    def netkit(self) -> dict:
-        options: dict = {}
-        for key, share, values in (
-            ("mode", 0.5, (Mode.L3, Mode.L2, Mode.L2)),
-            ("policy", 0.3, (0, 2)),
-            ("peer_policy", 0.3, (0, 2)),
-            ("scrub", 0.4, (0, 1)),
-            ("peer_scrub", 0.4, (0, 1)),
-            ("mtu", 0.15, (68, 1280, 1400, 9000, 65535)),
-            ("peer_mtu", 0.15, (68, 1280, 1400, 9000, 65535)),
-        ):
-            if self.chance(share):
-                options[key] = int(self.choose.choice(values))
-        if options.get("mode") == Mode.L2 and self.chance(0.15):
-            options["neigh"] = False
-        return options
 
     def hooks(self) -> list[str]:
         found = list(NETKIT_HOOKS)

@@ -1,7 +1,7 @@
 """Differences that are explained: what Linux does that a simulator need not, and rows that differ by kernel version.
 
-Each is told by a test of its own kind: the backend it is seen on, and what the difference looks like. A difference
-that one of these explains is counted apart, and does not make a comparison fail.
+Each is told by a test of its own: what the difference looks like. A difference that one of these explains is counted
+apart, and does not make a comparison fail. Each brings a scenario that shows it, so that it is noticed when it is gone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from netkit_edu.compare.judge import Difference
 from netkit_edu.compare.scenario import Scenario
+from netkit_edu.packet import IP_HLEN, checksum
+from netkit_edu.uapi import IPPROTO_UDP
 
 
 @dataclass(frozen=True)
@@ -20,26 +22,57 @@ class Surprise:
     Attributes:
         name: what to call it.
         why: what happens, and where in the kernel.
-        fits: whether it explains a difference of a scenario.
+        fits: whether it explains a difference, given all differences of that scenario.
+        shows: a scenario on which the simulator and Linux differ in this way and in no other.
         ends: whether what follows it in the same scenario follows from it.
     """
 
     name: str
     why: str
-    fits: Callable[[Scenario, Difference], bool]
+    fits: Callable[[Difference, Sequence[Difference]], bool]
+    shows: Scenario
     ends: bool = False
 
 
-SURPRISES: tuple[Surprise, ...] = ()
+def _wrong_udp_checksum(arrived: str) -> bool:
+    data = bytes.fromhex(arrived)
+    if len(data) < IP_HLEN + 8 or data[9] != IPPROTO_UDP:
+        return False
+    ihl = (data[0] & 15) * 4
+    pseudo = data[12:20] + bytes((0, IPPROTO_UDP)) + (len(data) - ihl).to_bytes(2, "big")
+    return data[ihl + 6 : ihl + 8] != b"\0\0" and checksum(pseudo + data[ihl:]) != 0
 
 
-def explain(
-    scenario: Scenario, found: Sequence[Difference], known: Sequence[Surprise] = SURPRISES
-) -> tuple[list[Difference], list[str]]:
+def _unread(difference: Difference, found: Sequence[Difference]) -> bool:
+    if difference.field.rpartition(".")[2] not in ("arrived", "fate"):
+        return False
+    of_step = {d.field.rpartition(".")[2]: d for d in found if d.step == difference.step}
+    if "arrived" not in of_step:
+        return False
+    right = of_step["arrived"].right
+    return any(map(_wrong_udp_checksum, right if isinstance(right, list) else [right]))
+
+
+SURPRISES: tuple[Surprise, ...] = (
+    Surprise(
+        "a wrong UDP checksum is found out by who reads",
+        "A socket takes a datagram without looking at its checksum; recvmsg() finds it wrong and throws it away "
+        "(net/ipv4/udp.c:udp_recvmsg). In the simulator somebody reads at once.",
+        _unread,
+        Scenario(
+            {"a": {}},
+            {"p0": {"store": [42, "aabbcc"]}},
+            [{"do": "attach", "hook": "peer", "prog": "p0"}, {"do": "send", "device": "a.peer", "via": "raw"}],
+        ),
+    ),
+)
+
+
+def explain(found: Sequence[Difference], known: Sequence[Surprise] = SURPRISES) -> tuple[list[Difference], list[str]]:
     """Sort differences out: return those that nothing explains, and the names of what explains the others."""
     open_, names = [], []
     for difference in found:
-        fitting = next((surprise for surprise in known if surprise.fits(scenario, difference)), None)
+        fitting = next((surprise for surprise in known if surprise.fits(difference, found)), None)
         if fitting is None:
             open_.append(difference)
             continue
