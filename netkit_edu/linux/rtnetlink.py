@@ -46,8 +46,9 @@ TCA_KIND, NETNSA_NSID, NETNSA_FD = 1, 1, 3
 AF_INET, RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 2, 254, 3, 1
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_HOST = 0, 253, 254
 NUD_INCOMPLETE, NUD_PERMANENT = 0x01, 0x80
-NDTA_NAME, NDTA_PARMS, NDTPA_IFINDEX, NDTPA_BASE_REACHABLE_TIME, NDTPA_RETRANS_TIME = 1, 6, 1, 4, 5
-ARP_RETRY, ARP_MEMORY = 100, 86_400_000  # milliseconds between two requests for one address; that an answer is good for
+NDTA_NAME, NDTA_PARMS = 1, 6
+NDTPA_IFINDEX, NDTPA_BASE_REACHABLE_TIME, NDTPA_RETRANS_TIME, NDTPA_DELAY_PROBE_TIME = 1, 4, 5, 7
+ARP_RETRY, ARP_MEMORY = 100, 86_400_000  # milliseconds between two requests; for which nobody asks again
 TC_H_ROOT = 0xFFFF_FFFF
 NIC_GROUP = 0x6E69_6300  # the device group by which the two ends of a cable are known again: "nic" in ASCII
 KINDS = ("veth", "netkit", "dummy", "bridge", "nic")
@@ -260,7 +261,10 @@ def neighbour_times(ifindex: int) -> Request:
 
     A lab has no clock. Who answers does so at once, and how often is asked stays as it is.
     """
-    times = [(NDTPA_RETRANS_TIME, u64(ARP_RETRY)), (NDTPA_BASE_REACHABLE_TIME, u64(ARP_MEMORY))]
+    times = [
+        (NDTPA_RETRANS_TIME, u64(ARP_RETRY)), (NDTPA_BASE_REACHABLE_TIME, u64(ARP_MEMORY)),
+        (NDTPA_DELAY_PROBE_TIME, u64(ARP_MEMORY)),
+    ]  # fmt: skip
     given = [(NDTA_NAME, text("arp_cache")), (NDTA_PARMS, [(NDTPA_IFINDEX, u32(ifindex)), *times])]
     return Request(RTM_SETNEIGHTBL, NLM_F_ACK, struct.pack("=4B", AF_INET, 0, 0, 0), given)
 
