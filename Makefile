@@ -18,7 +18,7 @@ help:
 	@echo "make lab         open the course in JupyterLab"
 	@echo "make test        run the tests; what this machine cannot do is skipped with its reason"
 	@echo "make doctor      say what this machine can do, and what brings the rest"
-	@echo "make system      install the optional parts with apt (clang, QEMU, BCC, Chromium), and make the VM"
+	@echo "make system      install the optional parts with apt (clang, QEMU, BCC, Chromium) and the VM"
 	@echo "make bench       print the figures: import, edit to journey, interpreter, packets, notebooks"
 	@echo "make test-others the tests that need nothing special, on every other Python from 3.11 up that is found"
 	@echo "make test-all    make test-others, then make test"

@@ -299,7 +299,7 @@ def probe_snapshot(machine: Machine | None = None) -> Finding:
     if (facts := machine.snapshot()) is not None:
         return Finding("vm snapshot", True, f"Linux {facts['kernel']}, {facts['bytes'] / 1e6:.0f} MB")
     if machine.which("qemu-system-x86_64") is None:
-        return Finding("vm snapshot", False, "none, and no QEMU to make one")
+        return Finding("vm snapshot", False, "none: it takes QEMU")
     return Finding("vm snapshot", False, 'not made yet: the first Lab("vm") makes it', "python -m netkit_edu vm build")
 
 
