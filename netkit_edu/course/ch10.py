@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 import statistics
 from collections.abc import Iterable
@@ -36,6 +38,7 @@ class PerPacket(FunctionExercise):
         Slip("whole_batch", "That is the cost of a batch: `n` packets share it."),
         Slip("from_the_start", "Each batch has a reading before and one after: only what lies between them counts."),
         Slip("cut_off", "`//` and `int` cut off what is behind the point. `round` gives the nearest whole number."),
+        Slip("backwards", "The first of a pair is the earlier reading: the time between is the second less the first."),
     )
     solution = """\
 def per_packet(readings, n):
@@ -71,23 +74,29 @@ def per_packet(readings, n):
         """Name the misunderstandings that give every result."""
         if any(not isinstance(miss.got, Raised) and not _is_number(miss.got) for miss in misses):
             return "Return one number: the instructions that a packet takes."
-        if all(not isinstance(one.got, Raised) and round(one.got) == one.expected for one in misses.every):
+        known = explain(misses, self.slips, _per_packet)
+        if known or any(isinstance(one.got, Raised) for one in misses.every):
+            return known
+        whole = Misses([one._replace(got=round(one.got)) for one in misses.every])
+        if not whole:
             return "Nearly: a whole number is wanted, as `round` gives it."
-        return explain(misses, self.slips, _per_packet) or begin_with(misses, self.slips, _per_packet)
+        return explain(whole, self.slips, _per_packet) or begin_with(whole, self.slips, _per_packet)
 
 
 def _per_packet(case: Readings, *, mean=False, least=False, warm_up=False, whole_batch=False, from_the_start=False,
-                cut_off=False) -> int:  # fmt: skip
+                cut_off=False, backwards=False) -> int:  # fmt: skip
     """Return what someone with these misunderstandings computes; without any, what is right."""
     pairs = case.pairs if warm_up else case.pairs[1:]
-    spent = [after - (pairs[0][0] if from_the_start else before) for before, after in pairs]
+    spent = [
+        (after - (pairs[0][0] if from_the_start else before)) * (-1 if backwards else 1) for before, after in pairs
+    ]
     figure = min(spent) if least else statistics.fmean(spent) if mean else statistics.median(spent)
     figure /= 1 if whole_batch else case.n
     return int(figure) if cut_off else round(figure)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # room ---------------------------------------------------------------------------------------------------------------
@@ -112,11 +121,14 @@ class Room(FunctionExercise):
 
     id = "10.room"
     arguments = ("way", "limit", "program")
+    no_end = Slip("no_end", f"A hook takes {HOOK} programs, and the one that redirects is one of them.")
+    below_zero = Slip("below_zero", "The way may cost more than the limit by itself. Then there is room for none: 0.")
+    rounded = Slip("rounded", "A program that does not fit whole does not fit: cut off, do not round.")
     slips = (
         Slip("equal", "Less than the limit, not as much: where it comes out even, the last one is too many."),
-        Slip("rounded", "A program that does not fit whole does not fit: cut off, do not round."),
-        Slip("below_zero", "The way may cost more than the limit by itself. Then there is room for none: 0."),
-        Slip("no_end", f"A hook takes {HOOK} programs, and the one that redirects is one of them."),
+        rounded,
+        below_zero,
+        no_end,
         Slip("all_63", f"The hook takes {HOOK} programs, but the redirecting one needs a place as well."),
         Slip("limit_alone", "The way itself costs something: only what is left of the limit can be spent on programs."),
     )
@@ -157,7 +169,17 @@ def room(way, limit, program):
         """Name the misunderstandings that give every result."""
         if any(not isinstance(miss.got, Raised) and not _is_number(miss.got) for miss in misses):
             return "Return one whole number: how many programs there is room for."
-        return explain(misses, self.slips, _room) or begin_with(misses, self.slips, _room)
+        if known := explain(misses, self.slips, _room):
+            return known
+        results = [one.got for one in misses.every if not isinstance(one.got, Raised)]
+        for slip, seen in (
+            (self.rounded, any(not float(got).is_integer() for got in results)),
+            (self.no_end, any(got >= HOOK for got in results)),
+            (self.below_zero, any(got < 0 for got in results)),
+        ):
+            if seen:
+                return f"To begin with: {slip.words}"
+        return begin_with(misses, self.slips, _room)
 
 
 def _room(case: Budget, *, equal=False, rounded=False, below_zero=False, no_end=False, all_63=False,
@@ -204,7 +226,9 @@ class Says(FunctionExercise):
         Slip("any_line", "At the cable's own rate, every path looks alike or is cut off alike: that says nothing."),
         Slip("line_for_all", "A line rate limits what goes over the line in a time. Instructions are counted anyway."),
         Slip("exact", "Two figures that lie within the spread may be the same: that is no difference."),
-        Slip("one_sided", "Either may be the larger: look for which, before you compare with the spread."),
+        Slip("a_larger", "Either may be the larger, not `a` always: look for which, then compare with the spread."),
+        Slip("b_larger", "Either may be the larger, not `b` always: look for which, then compare with the spread."),
+        Slip("of_the_larger", "The spread is a fraction of the smaller one: compare with `smaller * (1 + spread)`."),
         Slip("counts_are_speed", "Fewer instructions are not yet faster: a cache miss can outweigh hundreds."),
         Slip("rates_are_counts", "A throughput was measured in time, not in instructions: there the word is faster."),
         Slip("at_the_edge", "Exactly `smaller * (1 + spread)` still lies within the spread: at most, not less than."),
@@ -222,11 +246,10 @@ def says(a, b, spread, unit, same_setup, line_rate):
     def cases(self, rng: random.Random) -> Iterable[Pair]:
         """Yield every combination of unit, set-up and line rate, with figures inside, outside and at the spread."""
         made = []
-        for n in range(CASES):
-            unit = (INSTRUCTIONS, *RATES)[n % 3]
+        for n, unit in itertools.product(range(CASES // 3), (INSTRUCTIONS, *RATES)):
             spread = rng.choice((0.25, 0.5, 0.125))  # sums of powers of two: the edge is exact
             small = rng.randrange(500, 1000) * 8
-            factor = (1 + spread, 1 + spread / 4, 1 + 2 * spread, 1 + spread * 3, 1.0)[n % 5]
+            factor = (1 + spread, 1 + spread / 4, 1 + 1.1 * spread, 1 + 3 * spread, 1.0)[n % 5]
             figures = [small, int(small * factor)]
             rng.shuffle(figures)
             made.append(Pair(*figures, spread, unit, rng.random() < 0.75, rng.random() < 0.35))
@@ -234,6 +257,7 @@ def says(a, b, spread, unit, same_setup, line_rate):
         made += [Pair(2000, 1000, 0.25, unit, True, False) for unit in (INSTRUCTIONS, RATES[1])]
         made += [Pair(1000, 1250, 0.25, unit, True, False) for unit in (INSTRUCTIONS, RATES[0])]
         made += [Pair(8000, 4000, 0.25, unit, False, False) for unit in (INSTRUCTIONS, RATES[1])]
+        made += [Pair(*figures, 0.25, RATES[0], True, False) for figures in ((1000, 1300), (1300, 1000))]
         rng.shuffle(made)
         return made
 
@@ -253,15 +277,17 @@ def says(a, b, spread, unit, same_setup, line_rate):
         return explain(misses, self.slips, _says) or begin_with(misses, self.slips, _says)
 
 
-def _says(case: Pair, *, any_setup=False, any_line=False, line_for_all=False, exact=False, one_sided=False,
-          counts_are_speed=False, rates_are_counts=False, at_the_edge=False) -> str:  # fmt: skip
+def _says(case: Pair, *, any_setup=False, any_line=False, line_for_all=False, exact=False, a_larger=False,
+          b_larger=False, of_the_larger=False, counts_are_speed=False, rates_are_counts=False,
+          at_the_edge=False) -> str:  # fmt: skip
     """Return what someone with these misunderstandings says; without any, what is right."""
     counted = case.unit == INSTRUCTIONS
     limited = case.line_rate and not any_line and (line_for_all or not counted)
     if limited or not (case.same_setup or any_setup):
         return NOTHING
-    small, large = (case.b, case.a) if one_sided else sorted((case.a, case.b))
-    bound = small * (1 + (0 if exact else case.spread))
+    small, large = (case.b, case.a) if a_larger else (case.a, case.b) if b_larger else sorted((case.a, case.b))
+    spread = 0 if exact else case.spread
+    bound = small + spread * max(small, large) if of_the_larger else small * (1 + spread)
     if large < bound or (large == bound and not at_the_edge):
         return NO_DIFFERENCE
     if counted:

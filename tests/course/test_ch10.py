@@ -80,6 +80,30 @@ def _median(readings, n):
     return spent[len(spent) // 2] / n
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda readings, n: sum(b - a for a, b in readings) / len(readings) / n, "That is the mean"),
+        (lambda readings, n: float("nan"), "one number"),
+    ],
+)
+def test_a_figure_that_is_not_whole_is_told_what_else_is_wrong(wrong, words):
+    assert words in check("10.per-packet", wrong, seed=1).thought
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda way, limit, program: (limit - way) / program, "cut off, do not round"),
+        (lambda way, limit, program: (limit - way) // program, "A hook takes 63"),
+        (lambda way, limit, program: min(62, (limit - way) // program), "room for none"),
+        (lambda way, limit, program: 63, "A hook takes 63"),
+    ],
+)
+def test_a_budget_with_several_mistakes_is_told_the_most_visible(wrong, words):
+    assert words in check("10.room", wrong, seed=1).thought
+
+
 def test_of_many_misunderstandings_one_is_named():
     found = check("10.says", lambda a, b, spread, unit, same_setup, line_rate: "faster", seed=1)
     assert found.thought.startswith("To begin with: ")
