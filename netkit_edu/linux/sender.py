@@ -78,25 +78,26 @@ class Sender:
             batch.call("bind", sock, _sockaddr(self.saddr, self.sport), 16)
         return sock
 
-    def send(self, batch: Batch, sock: Result | int) -> Result:
-        """Append the sending of the packet once."""
+    def send(self, batch: Batch, sock: Result | int, n: int) -> list[Result]:
+        """Append the sending of the packet, ``n`` times."""
+        data, to = self._data_and_address()
+        data_at, to_at = batch.put(data), batch.put(to)
+        return [batch.call("sendto", sock, data_at, len(data), 0, to_at, len(to), must=False) for _ in range(n)]
+
+    def _data_and_address(self) -> tuple[bytes, bytes]:
         request = self.request
         if request.via == "packet":
             frame = _gso_frame(request.packet, request.gso_size) if request.gso_size else request.packet
             ethertype = request.packet[12:14].ljust(2, b"\0")
-            to = struct.pack("=H2sI12x", AF_PACKET, ethertype, request.ifindex)[:20]
-            return self._sendto(batch, sock, frame, to)
+            return frame, struct.pack("=H2sI12x", AF_PACKET, ethertype, request.ifindex)
         if request.via == "raw":
-            return self._sendto(batch, sock, request.packet, _sockaddr(request.packet[16:20].ljust(4, b"\0"), 0))
-        return self._sendto(batch, sock, self.payload, _sockaddr(self.daddr, self.dport))
+            return request.packet, _sockaddr(request.packet[16:20].ljust(4, b"\0"), 0)
+        return self.payload, _sockaddr(self.daddr, self.dport)
 
     def done(self, batch: Batch, sock: Result | int) -> None:
         """Append the putting back of a listening socket's options; a socket of our own needs nothing."""
         for level, option, value in self._neutral:
             batch.call("setsockopt", sock, level, option, value, len(value), must=False)
-
-    def _sendto(self, batch: Batch, sock, data: bytes, to: bytes) -> Result:
-        return batch.call("sendto", sock, batch.put(data), len(data), 0, to, len(to), must=False)
 
     def _options(self) -> list[tuple[int, int, bytes, bytes]]:
         """Return level, option, value, and the value that it has by default."""

@@ -12,7 +12,7 @@ from netkit_edu.journey import Journey
 from netkit_edu.linux import evidence, netns, sink
 from netkit_edu.linux.door import Batch, Data, Result
 from netkit_edu.linux.netlink import u32
-from netkit_edu.linux.netns import AF_INET, IPPROTO_UDP, SOCK_DGRAM, Namespace
+from netkit_edu.linux.netns import AF_INET, IPPROTO_UDP, RECEIVE_BUFFER, SOCK_DGRAM, Namespace
 from netkit_edu.linux.rtnetlink import ARP_RETRY
 from netkit_edu.linux.sender import ICMP_HLEN, IP_PKTINFO, SOL_IP, Sender, source_port
 from netkit_edu.linux.talk import MSG_DONTWAIT
@@ -25,8 +25,11 @@ _CONTROL = 64  # bytes of a datagram's control messages that are looked at
 _HEAD = 56 + 16 + 16 + _CONTROL  # bytes: struct msghdr, one struct iovec, the sender's address, control messages
 DEVICES_A_READ = 24  # lines of /proc/net/dev that one read() gives back, at least
 FEW = 16  # packets of which each is sent in a round trip of its own
-BURST = 500  # packets sent in one round trip
-KEPT = 2000  # packets sent before what has been received is fetched
+BURST = 200  # packets sent in one round trip at most, or fragments: what happens to them must fit the recording
+FRAGMENT = 1000  # bytes of a datagram that go into one packet, at least
+OVERHEAD = 1024  # bytes that a packet costs beside its own
+KEPT = RECEIVE_BUFFER // 4  # bytes sent before what has been received is fetched, or in one round trip
+AT_ONCE = 32  # datagrams fetched in one round trip: they must fit one answer
 TRIES = 40
 _COUNTERS = {"rx_bytes": 0, "rx_packets": 1, "rx_dropped": 3, "tx_bytes": 8, "tx_packets": 9, "tx_dropped": 11}
 
@@ -82,7 +85,7 @@ class SocketCalls:
                 net.received.extend(_datagram(head.value, data.value, echo) for n, head, data in got if not n.errno)
                 if got[-1][0].errno != Errno.EAGAIN:
                     wanted.append((net, sock))
-            at_once = 64
+            at_once = AT_ONCE
 
     def _sweep(self, batch: Batch | None = None) -> None:
         """Close the sockets that have sent, in this batch or at once; what came back to one of them is kept."""
@@ -108,8 +111,10 @@ class SocketCalls:
         if n <= FEW:
             return [self.send(ns, request) for _ in range(n)]
         journeys: list[Journey] = []
+        length = len(request.packet)
         while len(journeys) < n:
-            journeys += self._send(ns, request, min(BURST, n - len(journeys)))
+            fits = min(BURST // (1 + length // FRAGMENT), KEPT // (length + OVERHEAD))
+            journeys += self._send(ns, request, min(max(1, fits), n - len(journeys)))
         return journeys
 
     def _send(self, ns: int, request: SendRequest, n: int) -> list[Journey]:
@@ -129,7 +134,7 @@ class SocketCalls:
         batch.setns(net.fd)
         sock = sender.open(batch)
         self._tracer.start(batch)
-        sent = [sender.send(batch, sock) for _ in range(n)]
+        sent = sender.send(batch, sock, n)
         traced = self._tracer.stop(batch)
         sender.done(batch, sock)
         after = self._read_counters(batch, text)
@@ -144,16 +149,21 @@ class SocketCalls:
         finally:
             if sender.temporary and isinstance(sock, Result) and sock.done and not sock.errno and sent[0].done:
                 self._leftover.append((net, sock.value, request.via == "icmp"))
-        for _ in range(TRIES):
-            if not (self._tracer.waiting(traced) or any(b"FRAG: inuse 0 " not in read.value for read in fragments)):
-                break
-            traced, after, fragments = self._a_while_later()
-        self._sent_since += n
+        traced, after = self._at_rest(traced, after, fragments)
+        self._sent_since += n * (len(request.packet) + OVERHEAD)
         if self._sent_since > KEPT:
             self._sent_since = 0
             self._take_datagrams([(other, held) for other in self._ns.values() for held in other.ports.values()])
         errnos = [result.errno for result in sent]
         return self._tracer.journeys(traced, request, errnos, _moved(before, after))
+
+    def _at_rest(self, traced: Data, after: list, fragments: list[Data]) -> tuple[Data, list]:
+        """Wait as long as a packet does: for the address of a neighbour, or for its other fragments."""
+        for _ in range(TRIES):
+            if not (self._tracer.waiting(traced) or any(b"FRAG: inuse 0 " not in read.value for read in fragments)):
+                break
+            traced, after, fragments = self._a_while_later()
+        return traced, after
 
     def _a_while_later(self) -> tuple[Data, list, list[Data]]:
         """Let the kernel's timers run; return the recording as it is then, the counters, and who holds fragments."""
