@@ -10,9 +10,9 @@ each send `Tracer.start(batch)`, the system calls, `Tracer.stop(batch)`, one rou
     batch = door.batch()
     tracer.start(batch)
     ...                                     # sendto(2), and whatever else the batch does
-    traced = tracer.stop(batch)             # stop may stand in the batch several times, each with what came so far
+    traced = tracer.stop(batch)
     batch.run()
-    if tracer.waiting(traced): ...          # a packet still waits (for an ARP answer): sleep, stop(batch) again, run
+    if tracer.waiting(traced): ...          # for an ARP answer: another batch with resume, a sleep, and stop
     journeys = tracer.journeys(traced, request, [0 or the errno of each packet sent], counters)
 
 What it needs of the backend: ``door``; ``_ns``, whose values have ``name`` and ``inode``; ``_devices()``, which returns
