@@ -28,3 +28,18 @@ def test_who_sends_is_a_node_of_this_lab():
             lab.measure(other.host, packet(lab.outside.ip))
         with pytest.raises(UsageError, match="a node is meant"):
             lab.measure("host", packet(lab.outside.ip))
+
+
+def test_the_machines_own_kernel_has_no_such_clock_and_says_who_has(monkeypatch):
+    from netkit_edu.linux.measure import MeasureCalls
+
+    class Host(MeasureCalls):
+        name = "host"
+
+    with nk.Lab("sim") as lab:
+        for what in ("measure", "measure_stream"):
+            monkeypatch.setattr(type(lab.kernel_calls), what, getattr(Host(), what), raising=False)
+        with pytest.raises(UsageError, match="only the virtual machine counts instructions"):
+            lab.measure(lab.host, packet(lab.outside.ip))
+        with pytest.raises(UsageError, match="only the virtual machine counts instructions"):
+            lab.measure_stream(lab.host, lab.outside)
