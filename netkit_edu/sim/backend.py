@@ -17,7 +17,7 @@ from netkit_edu.sim.message import rtnl_newlink
 from netkit_edu.sim.netdevice import NetDevice
 from netkit_edu.sim.netns import Netns
 from netkit_edu.sim.newlink import DELLINK, NEWLINK
-from netkit_edu.sim.rtnetlink import LinkAttrs, do_setlink, parse_mac, unregister_netdevice
+from netkit_edu.sim.rtnetlink import LinkAttrs, check_newlink, do_setlink, parse_mac, unregister_netdevice
 from netkit_edu.sim.syscall import BpfCalls
 from netkit_edu.uapi import (
     IF_OPER_DOWN,
@@ -96,8 +96,7 @@ class SimBackend(BpfCalls):
             peer_tb = _link_attrs(net if peer_ns is None else self._net(peer_ns), peer or {})
         if kind not in NEWLINK and kind not in self._drivers:
             raise KernelError("EOPNOTSUPP", "Unknown device type")
-        if tb.ifindex in net.devices:
-            raise KernelError("EEXIST")
+        check_newlink(net, tb)
         if kind in self._drivers:
             return driver_newlink(self._drivers[kind], self._kernel, tb, peer_tb).ifindex
         return NEWLINK[kind](self._kernel, tb, peer_tb, _info(kind, info)).ifindex

@@ -14,7 +14,7 @@ from netkit_edu.backend import Chain
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import netkit
 from netkit_edu.sim.newlink import DELLINK, NEWLINK
-from netkit_edu.sim.rtnetlink import LinkAttrs, do_set_master, do_setlink, unregister_netdevice
+from netkit_edu.sim.rtnetlink import LinkAttrs, check_newlink, do_set_master, do_setlink, unregister_netdevice
 from netkit_edu.uapi import BpfCmd, Ifla, IflaNetkit, VethInfo
 
 IFINFOMSG_LEN = 16  # bytes
@@ -118,14 +118,12 @@ def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, d
     """Create a device or a pair, or change a device, as the message says; return the device."""
     if kind not in _POLICY:
         raise KernelError("EOPNOTSUPP", "Unknown device type")
-    read = {} if data is None else nla_parse_data(kind, data)
     tb = nla_parse_ifla(kernel, net, attrs, ifindex)
+    read = {} if data is None else nla_parse_data(kind, data)
     peer_info = read.pop("peer_info", None)
     if create:
-        if ifindex in net.devices:
-            raise KernelError("EEXIST")
+        check_newlink(net, tb)
         tb_net = netkit.rtnl_link_get_net(tb)
-        netkit.validate_address(tb)
         peer_tb = None if peer_info is None else rtnl_nla_parse_ifinfomsg(kernel, tb_net, peer_info)
         dev = NEWLINK[kind](kernel, tb, peer_tb, read)
         try:

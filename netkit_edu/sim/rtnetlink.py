@@ -54,6 +54,18 @@ def validate_address(tb: LinkAttrs) -> None:
         raise KernelError("EADDRNOTAVAIL")
 
 
+def check_newlink(net, tb: LinkAttrs) -> None:
+    """What rtnetlink looks at before the kind's own code does: the address, then whether there is such a device.
+
+    A device is looked for in ``net``, the caller's namespace, by its number if one is given, else by its name.
+    """
+    if tb.ifindex < 0:
+        raise KernelError("EINVAL", "ifindex can't be negative")
+    validate_address(tb)
+    if tb.ifindex in net.devices or (not tb.ifindex and any(dev.name == tb.name for dev in net.devices.values())):
+        raise KernelError("EEXIST")
+
+
 def rtnl_link_get_net(tb: LinkAttrs):
     """Return the namespace that a message names: EBADF for a bad descriptor, ESRCH for a process that is not there."""
     if isinstance(tb.net, str):

@@ -48,6 +48,10 @@ CREATION = [
     ({IFNAME: b""}, {}, "ERANGE", INVALID),
     ({}, {PEER_INFO: ifinfomsg({IFNAME: b""})}, "ERANGE", INVALID),
     ({IFNAME: b"eth0"}, {}, "EEXIST", ""),
+    ({IFNAME: b"eth0", MTU: u32(67)}, {MODE: u32(9)}, "EEXIST", ""),
+    ({IFNAME: b"eth0", ADDRESS: GROUP}, {}, "EADDRNOTAVAIL", ""),
+    ({IFNAME: b"eth0"}, {SCRUB: u32(2)}, "ERANGE", TOO_FAR),
+    ({MTU: b"\0"}, {PRIMARY: b"\1"}, "ERANGE", INVALID),
     ({IFNAME: b"nk1"}, {PEER_INFO: ifinfomsg({IFNAME: b"nk1"})}, "EEXIST", ""),
     ({}, {PEER_INFO: ifinfomsg({IFNAME: b"eth0"})}, "EEXIST", ""),
 ]
