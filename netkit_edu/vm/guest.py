@@ -22,7 +22,7 @@ from netkit_edu.vm.qmp import Qmp
 from netkit_edu.vm.spawn import spawn
 
 CONSOLE_LINES = 12
-MOST_BYTES = 32 << 20  # that a guest may send in one round trip; its answers have 4 MB at most
+MOST_BYTES = 12 << 20  # that a guest may send in one round trip; an answer has 4 MB at most, and one may be late
 _LAST_WORDS = 0.35  # seconds of a caller's patience that are kept for asking the console
 _PANIC = "Kernel panic - not syncing: "
 _ENDED = {
@@ -99,8 +99,8 @@ class Guest:
 
     def failure(self, error: Exception) -> VMError:
         """Return what went wrong, with the console's last lines, and end the machine."""
-        if self._failed:
-            return VMError(f"this machine is gone: {self._failed}")
+        if not self._end.alive:
+            return VMError(f"this machine is gone: {self._failed or 'it was closed'}")
         with contextlib.suppress(DoorError):
             self.monitor.poll()
         reason = next((_ENDED[event] for event in self.monitor.events if event in _ENDED), str(error))

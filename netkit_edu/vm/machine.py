@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 
 from netkit_edu.errors import BackendUnavailable, DoorError, VMError
 from netkit_edu.vm import cache, form, image, launcher, prepare, qemu, rehearsal
@@ -71,7 +72,8 @@ def open_vm(cpus: int = 1, progress: image.Progress | None = None, *, rehearsing
 
     Args:
         cpus: how many processors, 1 to 8.
-        progress: called with a step and a detail while the snapshot is made.
+        progress: called with a step and a detail while the snapshot is made; by default they are printed where a
+            person reads them, in a terminal or a notebook.
         rehearsing: the caller begins with the same calls each time, and says with `Machine.settled` where they end.
 
     Raises:
@@ -79,7 +81,7 @@ def open_vm(cpus: int = 1, progress: image.Progress | None = None, *, rehearsing
         BackendUnavailable: QEMU, a kernel or a compiler is missing; the message says what to install.
         VMError: the machine does not start.
     """
-    progress = progress or image.ignore
+    progress = progress or _say
     plain = image.snapshot(cpus, progress)
     found = rehearsal.lookup(plain) if rehearsing else None
     if found is not None:
@@ -93,6 +95,11 @@ def open_vm(cpus: int = 1, progress: image.Progress | None = None, *, rehearsing
         progress("snapshot", f"made anew: {str(error).splitlines()[0]}")
         cache.forget(plain.key)
         return Machine(image.snapshot(cpus, progress), None, rehearsing)
+
+
+def _say(step: str, detail: str) -> None:
+    if sys.stdout.isatty() or "ipykernel" in sys.modules:
+        print(f"virtual machine, {step}: {detail}", flush=True)
 
 
 def _restore(entry: cache.Entry) -> Guest:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+from netkit_edu.errors import DoorError
 from netkit_edu.linux.door import Door
 from netkit_edu.program.cache import write_whole
 from netkit_edu.vm import cache, prepare, stage
@@ -69,7 +70,9 @@ class RehearsedDoor(Door):
     def exchange(self, body: bytes, timeout: float, flags: int = 0) -> tuple[int, int, bytes]:
         """As a door does; what was rehearsed is answered from there."""
         with self._lock:
-            if self._asked is None or self.closed:
+            if self.closed:
+                raise self._translate(DoorError("it is closed"))
+            if self._asked is None:
                 return super().exchange(body, timeout, flags)
             if self._steps and self._steps[0].question != _hash(body, flags):
                 self._ask_in_earnest()

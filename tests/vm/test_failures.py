@@ -94,7 +94,7 @@ def flood_of_old_answers(vm):
         (all_memory, "kernel panicked: System is deadlocked on memory"),
         (garbage, "no answer"),
         (flood, "no answer"),
-        (flood_of_old_answers, "floods"),
+        (flood_of_old_answers, "floods|no answer in time"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -108,7 +108,7 @@ def test_trouble_is_one_clear_error_and_the_next_machine_works(trouble, said):
     assert process.poll() is not None
     if "panicked" in said:
         assert "Kernel panic - not syncing" in str(caught.value).split("\n", 1)[1]
-    with pytest.raises(DoorError):
+    with pytest.raises(VMError, match="this machine is gone"):
         vm.door.call("getpid")
     with machine.open_vm() as another:
         assert another.door.call("getpid") == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from netkit_edu.errors import DoorError, KernelError
+from netkit_edu.errors import KernelError, VMError
 from netkit_edu.vm import cache, image, machine
 from tests.requires import ROOT
 
@@ -121,8 +121,16 @@ def test_closed_machine_is_gone_and_says_so():
     vm.close()
     vm.close()
     assert not alive(process)
-    with pytest.raises(DoorError):
+    with pytest.raises(VMError, match="it was closed"):
         vm.door.call("getpid")
+
+
+def test_build_is_shown_where_somebody_looks(monkeypatch, capsys):
+    machine._say("boot", "quietly")
+    assert capsys.readouterr().out == ""
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    machine._say("boot", "1.0 s")
+    assert capsys.readouterr().out == "virtual machine, boot: 1.0 s\n"
 
 
 def test_forgotten_machine_is_gone():
