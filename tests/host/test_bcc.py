@@ -19,6 +19,7 @@ from netkit_edu.linux import bcc
 from netkit_edu.linux.bcctrace import PacketTrace
 from netkit_edu.linux.host import NAME
 from netkit_edu.uapi import Context
+from tests.host.texts import COUNT
 from tests.requires import ROOT
 
 KNOB = """
@@ -157,19 +158,7 @@ def test_a_program_of_bccs_sits_at_a_netkit_hook_and_obeys_its_table(lab, knob):
 
 @live
 def test_a_labs_map_is_a_table_of_bccs(lab):
-    text = """
-#include "netkit_edu.h"
-struct { __uint(type, BPF_MAP_TYPE_HASH); __uint(max_entries, 4); __type(key, __u32); __type(value, __u64); }
-    flows SEC(".maps");
-SEC("tc") int count(struct __sk_buff *skb)
-{
-    __u32 zero = 0;
-    __u64 *n = bpf_map_lookup_elem(&flows, &zero);
-
-    return n ? (int)*n : 0;
-}
-"""
-    flows = lab.load(nk.compile(text)["count"]).maps["flows"]
+    flows = lab.load(nk.compile(COUNT)["count"]).maps["flows"]
     table = bcc_table(flows)
     table[ctypes.c_uint32(5)] = ctypes.c_uint64(70)
     assert flows[5] == 70

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from netkit_edu.errors import BackendUnavailable, DoorError, UsageError
+from netkit_edu.linux.build import build_door
 from netkit_edu.linux.host import open_host
+from netkit_edu.linux.probe import CAPABILITIES
 from tests.requires import ROOT
 
 pytestmark = pytest.mark.door
@@ -88,7 +92,9 @@ def test_reasons_are_the_error(monkeypatch):
 CHILD = """
 import os, sys, time
 sys.path.insert(0, {root!r})
+from netkit_edu.linux.build import build_door
 from netkit_edu.linux.host import open_host
+from netkit_edu.linux.probe import CAPABILITIES
 host = open_host()
 print(host.door.pid, flush=True)
 {then}
@@ -134,25 +140,23 @@ def test_the_door_dies_with_its_python(then):
 
 
 @pytest.fixture
-def capable_door(tmp_path_factory):
-    """A copy of the door with the least capabilities in its file, where everybody may start it."""
-    from netkit_edu.linux.build import build_door
-    from netkit_edu.linux.probe import CAPABILITIES
-
-    folder = tmp_path_factory.mktemp("door", numbered=True)
-    for parent in (folder, folder.parent, folder.parent.parent):
-        if parent.stat().st_mode & 0o005 != 0o005 and parent.owner() == "root":
-            parent.chmod(parent.stat().st_mode | 0o011)
-    path = folder / "door"
-    path.write_bytes(build_door().read_bytes())
-    path.chmod(0o755)
-    done = subprocess.run(["setcap", ",".join(CAPABILITIES) + "+ep", path], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no capabilities in files here: {done.stderr.strip()}")
-    return path
+def public():
+    """A folder that everybody may read: the package, and a copy of the door with the least capabilities in its file."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for part in ("netkit_edu", "bpf"):
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "door").write_bytes(build_door().read_bytes())
+        (folder / "door").chmod(0o755)
+        words = ["setcap", ",".join(CAPABILITIES) + "+ep", folder / "door"]
+        done = subprocess.run(words, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no capabilities in files here: {done.stderr.strip()}")
+        yield folder
 
 
-def test_only_the_door_is_privileged(capable_door):
+def test_only_the_door_is_privileged(public):
     """A Python of an ordinary user, without any capability, has a lab whose door alone may do what it needs."""
     then = """
 status = open("/proc/self/status").read()
@@ -171,12 +175,13 @@ with nk.Lab("host") as lab:
         print(pod.send(ip + bytes(map(int, pod.gateway.split("."))) + udp).fate.delivered)
 """
     command = ["setpriv", "--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--inh-caps=-all"]
-    code = CHILD.format(root=str(ROOT), then=then)
-    environ = {"PATH": "/usr/bin:/bin", "NETKIT_EDU_DOOR": str(capable_door)}
+    code = CHILD.format(root=str(public), then=then)
+    environ = {"PATH": "/usr/bin:/bin", "NETKIT_EDU_DOOR": str(public / "door")}
     environ |= {name: os.environ[name] for name in ("PYTHONHOME", "PYTHONPATH") if name in os.environ}
     for python in ("/usr/bin/python3", sys.executable):
         words = [*command, python, "-B", "-c", code]
-        if not subprocess.run([*command, python, "-c", ""], capture_output=True, env=environ).returncode:
+        able = [*command, python, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"]
+        if not subprocess.run(able, capture_output=True, env=environ).returncode:
             break
     done = subprocess.run(words, capture_output=True, text=True, env=environ)
     assert done.returncode == 0, done.stderr

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.texts import DROP
 from tests.requires import ROOT, missing
 
 pytestmark = pytest.mark.door
 KILLS = int(os.environ.get("NETKIT_EDU_KILLS") or 20)
 WITHIN = 2.0  # seconds
 COUNTERS = {"nf_conntrack_count"}  # below /proc/sys/net, but no setting
-DROP = '#include "netkit_edu.h"\nSEC("tc") int drop(struct __sk_buff *skb) { return NETKIT_DROP; }'
 WORK = """
 import sys
 sys.path.insert(0, {root!r})
