@@ -40,6 +40,7 @@ class Tally:
     explained: Counter = field(default_factory=Counter)
     disagreements: list[Disagreement] = field(default_factory=list)
     seconds: float = 0.0
+    last: str = ""
 
 
 class Comparison:
@@ -77,7 +78,8 @@ class Comparison:
         return Disagreement(scenario, found, scenario.name, left, right)
 
     def take(self, scenario: Scenario) -> Disagreement | None:
-        """Execute, count, and return the smallest disagreement, if there is one."""
+        """Execute, count, and return a disagreement if there is one, shrunk if it is the first of its kind."""
+        self.tally.last = scenario.name
         try:
             seen = self.look(scenario)
         except Endless:
@@ -88,7 +90,8 @@ class Comparison:
         self.tally.features.update(set(features(scenario, seen.left)))
         if not seen.found:
             return None
-        smallest = self.shrunk(seen)
+        kinds = {kind_of(one) for one in self.tally.disagreements}
+        smallest = seen if kind_of(seen) in kinds else self.shrunk(seen)
         self.tally.disagreements.append(smallest)
         return smallest
 

@@ -45,6 +45,8 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _progress(tally) -> None:
+    if tally.disagreements and tally.disagreements[-1].found_in == tally.last:
+        print(f"a disagreement in {tally.last}", file=sys.stderr, flush=True)
     if tally.scenarios % EVERY == 0:
         print(
             f"{tally.scenarios} scenarios, {tally.steps} steps, {len(tally.features)} features, "

@@ -44,7 +44,6 @@ class _Making:
 
     def scenario(self) -> Scenario:
         topology = networks.topology(self.choose)
-        self.bursts = self.chance(0.3)  # of which none may meet a full backlog: Linux empties it between two of them
         self.devices = Scenario(topology).devices
         self.programs: dict[str, dict] = {}
         steps: list[dict] = []
@@ -222,7 +221,7 @@ class _Making:
         return getattr(odd, kind)(self.choose)
 
     def setting(self) -> dict:
-        if self.bursts or self.chance(0.3):
+        if self.chance(0.3):
             return {"do": "forward", "value": self.choose.choice((0, 0, 1))}
         return {"do": "backlog", "value": self.choose.choice((0, 1, 2, 1000))}
 
@@ -242,7 +241,6 @@ class _Making:
             ("ttl", 0.08, (1, 2, 255)),
             ("df", 0.2, (False,)),
             ("bind", 0.1, (True,)),
-            ("burst", 0.3 * self.bursts, (2, 3, 5)),
         ):
             if self.chance(share):
                 step[key] = pick(values)
