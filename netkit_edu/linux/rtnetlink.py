@@ -40,7 +40,7 @@ RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_GETADDR = 16, 17, 18, 20
 RTM_NEWROUTE, RTM_NEWNEIGH, RTM_GETNEIGH, RTM_NEWQDISC, RTM_SETNEIGHTBL, RTM_GETNSID = 24, 28, 30, 36, 67, 90
 IFLA_LINK, IFLA_QDISC, IFLA_OPERSTATE, IFLA_LINKINFO, IFLA_STATS64, IFLA_GROUP = 5, 6, 16, 18, 23, 27
 IFLA_MASTER, IFLA_CARRIER, IFLA_LINK_NETNSID, IFLA_MIN_MTU, IFLA_MAX_MTU, IFLA_TSO_MAX_SIZE = 10, 33, 37, 50, 51, 59
-IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
+IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER, IFLA_BR_MCAST_SNOOPING = 1, 2, 1, 23
 IFA_ADDRESS, IFA_LOCAL, RTA_DST, RTA_OIF, RTA_GATEWAY, NDA_DST, NDA_LLADDR = 1, 2, 1, 4, 5, 1, 2
 TCA_KIND, NETNSA_NSID, NETNSA_FD = 1, 1, 3
 AF_INET, RT_TABLE_MAIN, RTPROT_BOOT, RTN_UNICAST = 2, 254, 3, 1
@@ -79,6 +79,8 @@ class Request(NamedTuple):
 def link_create(kind: str, attrs: Mapping, info: Mapping, peer: Mapping | None, peer_fd: int | None) -> Request:
     """Ask for a device or a pair; the answer is the device's description, and an acknowledgement.
 
+    A bridge does not look for group members: it would speak on its own.
+
     Args:
         kind: one of `KINDS`; a "nic" is an end of a veth pair, or a dummy where nothing is at its other end.
         attrs: of this end: name, mtu, mac, ifindex; ``qdisc`` is not said here.
@@ -87,6 +89,8 @@ def link_create(kind: str, attrs: Mapping, info: Mapping, peer: Mapping | None, 
         peer_fd: a descriptor of its namespace, if that is another.
     """
     data: list = netkit_data(info) if kind == "netkit" else _none(kind, info)
+    if kind == "bridge":
+        data.append((IFLA_BR_MCAST_SNOOPING, u8(0)))
     more = [(IFLA_GROUP, u32(NIC_GROUP))] if kind == "nic" else []
     if peer is not None:
         there = [] if peer_fd is None else [(Ifla.NET_NS_FD, u32(peer_fd))]

@@ -115,6 +115,11 @@ def test_a_nic_is_a_veth_pair_or_alone_a_dummy_that_is_known_again_by_its_group(
         assert dict(attrs[rtnetlink.IFLA_LINKINFO])[rtnetlink.IFLA_INFO_KIND] == made_as
 
 
+def test_a_bridge_is_asked_not_to_speak_on_its_own():
+    linkinfo = dict(rtnetlink.link_create("bridge", {}, {}, None, None).attrs)[rtnetlink.IFLA_LINKINFO]
+    assert dict(linkinfo)[rtnetlink.IFLA_INFO_DATA] == [(rtnetlink.IFLA_BR_MCAST_SNOOPING, b"\0")]
+
+
 def test_a_link_is_read():
     link = rtnetlink.read_link(bytes.fromhex(LINK), ("10.0.0.1/24",))
     assert (link.ifindex, link.name, link.kind, link.flags, link.mtu) == (3, "nk1", "netkit", 0x1082, 9000)
