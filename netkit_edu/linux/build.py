@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 from netkit_edu.errors import BackendUnavailable
@@ -14,8 +16,9 @@ from netkit_edu.program.toolchain import Compiler, all_compilers
 
 FLAGS = ("-O2", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pic", "-fno-pie",
          "-mno-sse", "-fno-asynchronous-unwind-tables", "-Wall", "-Wextra", "-Werror")  # fmt: skip
-_TARGETS = {"clang": ("--target=x86_64-linux-gnu",), "zig": ("-target", "x86_64-linux-none", "-s")}
-_COMMANDS = {"clang": (), "zig": ("cc",)}
+TARGETS = {"clang": ("--target=x86_64-linux-gnu",), "zig": ("-target", "x86_64-linux-none", "-s")}
+COMMANDS = {"clang": (), "zig": ("cc",)}
+_WORK, _OLD = ".door-", 600  # seconds
 SOURCE = Path(__file__).with_name("door.c")
 
 
@@ -26,17 +29,20 @@ def build_door() -> Path:
         BackendUnavailable: no compiler here can build it; the message says what to install.
     """
     source = SOURCE.read_bytes()
-    key = hashlib.sha256(source + repr((FLAGS, _TARGETS)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(source + repr((FLAGS, TARGETS)).encode()).hexdigest()[:16]
     folder = cache_folder() or Path(tempfile.gettempdir()) / f"netkit-edu-{os.getuid()}"
     path = folder / f"door-{key}"
     if path.is_file():
         return path
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{_WORK}*"):  # by a build that was killed
+        if time.time() - left.stat().st_mtime > _OLD:
+            shutil.rmtree(left, ignore_errors=True)
     said = "no compiler"
     for compiler in all_compilers():
-        with tempfile.TemporaryDirectory(prefix="netkit-edu-") as work:
+        with tempfile.TemporaryDirectory(prefix=_WORK, dir=folder) as work:
             made = Path(work) / "door"
             if not (said := compile_door(compiler, made)):
-                folder.mkdir(parents=True, exist_ok=True)
                 write_whole(path, made.read_bytes(), mode=0o755)
                 return path
     raise BackendUnavailable(
@@ -46,6 +52,6 @@ def build_door() -> Path:
 
 def compile_door(compiler: Compiler, to: Path) -> str:
     """Build the door with one compiler; return "" or the last line that it complained with."""
-    words = [compiler.path, *_COMMANDS[compiler.kind], *_TARGETS[compiler.kind], *FLAGS, "-o", str(to), str(SOURCE)]
+    words = [compiler.path, *COMMANDS[compiler.kind], *TARGETS[compiler.kind], *FLAGS, "-o", str(to), str(SOURCE)]
     done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it failed"])[-1]

@@ -33,7 +33,7 @@ def build(place: Path, work: Path) -> None:
         return
     made = work / "launch"
     for compiler in all_compilers():
-        target, command = door._TARGETS[compiler.kind], door._COMMANDS[compiler.kind]
+        target, command = door.TARGETS[compiler.kind], door.COMMANDS[compiler.kind]
         words = [compiler.path, *command, *target, *door.FLAGS, "-o", str(made), str(SOURCE)]
         environment = os.environ | {"TMPDIR": str(work)}
         if subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, env=environment).returncode == 0:
@@ -44,5 +44,5 @@ def build(place: Path, work: Path) -> None:
 
 @functools.cache
 def _name() -> str:
-    parts = SOURCE.read_bytes() + repr((door.FLAGS, door._TARGETS)).encode()
+    parts = SOURCE.read_bytes() + repr((door.FLAGS, door.TARGETS)).encode()
     return f"launch-{hashlib.sha256(parts).hexdigest()[:16]}"
