@@ -16,24 +16,28 @@ from pathlib import Path
 
 import pytest
 
+import netkit_edu as nk
 from netkit_edu.vm import cache, image
 from tests.requires import ROOT
 
 pytestmark = pytest.mark.vm
 
 KILLS = int(os.environ.get("NETKIT_EDU_KILLS", "12"))
-LEARNER = """
-import sys
-from netkit_edu.vm.machine import open_vm
+LEARNER = r"""
+import netkit_edu as nk
+
+code = '#include "netkit_edu.h"\nSEC("netkit/peer") int drop(struct __sk_buff *skb) { return NETKIT_DROP; }'
+drop = nk.compile(code)["drop"]
 print("go", flush=True)
 while True:
-    vm = open_vm()
-    for _ in range(50):
-        batch = vm.door.batch()
-        with batch.loop(10):
-            batch.call("getpid")
-        batch.run()
-    vm.close()
+    with nk.Lab("vm") as lab:
+        pod = lab.pod("web", device="netkit")
+        packet = nk.IP(dst=pod.gateway) / nk.UDP(dport=9)
+        for _ in range(3):
+            with pod.pair.attach(drop, at="peer"):
+                pod.send(packet)
+            pod.pair.set_policy(peer_policy="drop")
+            pod.send(packet)
 """
 BUILDER = """
 from netkit_edu.vm import image
@@ -73,14 +77,14 @@ def gone_within(seconds: float, mark: str) -> list[str]:
 
 
 def test_killed_learner_leaves_nothing(tmp_path):
-    image.snapshot()
+    nk.Lab("vm").close()
     before = sorted(path.name for path in cache.folder().iterdir())
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     for n in range(KILLS):
         mark = f"mark-{uuid.uuid4()}"
         process = start(LEARNER, mark, TMPDIR=str(tmp_path))
-        time.sleep(chance.uniform(0, 0.5))
+        time.sleep(chance.uniform(0, 1.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
