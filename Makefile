@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 # What runs on every other Python: all that does not start a browser, node, whole notebooks, or is about a kernel.
 LIGHT := not (browser or pyodide or notebook or binder or slow or kernel or vm or door or host or bcc or guest)
 
-.PHONY: help lab test test-all test-others test-host test-tools system doctor bench lint clean
+.PHONY: help lab test test-all test-others test-host test-vm test-tools system doctor bench lint clean
 
 help:
 	@echo "make lab         open the course in JupyterLab"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-others the tests that need nothing special, on every other Python from 3.11 up that is found"
 	@echo "make test-all    make test-others, then make test"
 	@echo "make test-host   the tests that are root on a kernel with netkit, inside a guest that needs neither root nor KVM"
+	@echo "make test-vm     the contract tests on Linux in the virtual machine"
 	@echo "make test-tools  what only the full tests need: Pyodide, repo2docker, py-rattler"
 	@echo "make lint        ruff and nbstripout, as the tests ask them"
 	@echo "make clean       remove what the other words made"
@@ -86,6 +87,10 @@ test-all: test-others
 test-host: $(VENV)/.ready-test
 	@$(PIP) -e '.[guest]'
 	@$(BIN)/python -m tests.host.guest
+
+# The contract tests on Linux in the virtual machine: a fresh machine for each test.
+test-vm: $(VENV)/.ready-test
+	NETKIT_EDU_TEST_BACKENDS=vm NETKIT_EDU_REQUIRE=vm $(BIN)/python -m pytest -q tests/contract
 
 test-tools: .venv-binder/.ready node_modules/.ready
 
