@@ -96,7 +96,7 @@ def _ip_frag_reasm(queue: FragQueue, last: SkBuff, data: bytes) -> SkBuff:
 
     The kernel makes it from the first fragment; one that comes last takes that one's data over and frees it.
     """
-    if last.buf[last.network_header + 6] & 0x1F or last.buf[last.network_header + 7]:
+    if _offset(last):
         last.trace.hop("consume_skb", last.dev)
     whole = alloc_skb(last.trace, queue.header + data, protocol=last.protocol)
     whole.dev, whole.dst, whole.skb_iif, whole.mark = last.dev, last.dst, last.skb_iif, last.mark
@@ -110,10 +110,20 @@ def _ip_frag_reasm(queue: FragQueue, last: SkBuff, data: bytes) -> SkBuff:
 
 
 def ip_expire(net) -> None:
-    """Throw away what is incomplete."""
-    for queue in net.fragments.values():
+    """Throw away what is incomplete, and tell the sender if its first fragment is here (RFC 792)."""
+    from netkit_edu.sim.icmp import ICMP_EXC_FRAGTIME, ICMP_TIME_EXCEEDED, icmp_send
+
+    given_up, net.fragments = net.fragments, {}
+    for queue in given_up.values():
         SNMP_INC_STATS(net, "IpReasmFails")
         SNMP_INC_STATS(net, "IpReasmTimeout")
+        if 0 in queue.parts:
+            first = next(skb for skb in queue.skbs if not _offset(skb))
+            icmp_send(first, ICMP_TIME_EXCEEDED, ICMP_EXC_FRAGTIME)
         for skb in queue.skbs:
             kfree_skb_reason(skb, "FRAG_REASM_TIMEOUT", skb.dev)
-    net.fragments.clear()
+
+
+def _offset(skb: SkBuff) -> int:
+    """Return where in its datagram a fragment lies, in units of 8 bytes."""
+    return int.from_bytes(skb.buf[skb.network_header + 6 : skb.network_header + 8], "big") & IP_OFFSET

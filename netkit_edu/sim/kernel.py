@@ -114,18 +114,19 @@ class Kernel:
     def settle(self) -> None:
         """Take the interrupts of the cards, then of the clock, until none is left.
 
-        What is incomplete then never will be.
+        What is incomplete then never will be, and is given up.
         """
         cpu = self.cpus[0]
-        while self.interrupts or self.neigh_timers:
+        while True:
             if self.interrupts:
                 nic_interrupt(cpu, self.interrupts.popleft())
-            else:
+            elif self.neigh_timers:
                 self._second_passes(cpu)
+            elif any(net.fragments for net in self.namespaces.values()):
+                self._fragments_expire(cpu)
+            else:
+                return
             irq_exit(cpu)
-        for net in self.namespaces.values():
-            if net.fragments:
-                ip_expire(net)
 
     def _second_passes(self, cpu: Cpu) -> None:
         """All that wait for an answer have waited long enough: run their timers, which is softirq work."""
@@ -134,6 +135,14 @@ class Kernel:
         cpu.context = Context.SOFTIRQ
         for neigh in waiting:
             neigh_timer_handler(neigh, cpu)
+        cpu.context = Context.PROCESS
+
+    def _fragments_expire(self, cpu: Cpu) -> None:
+        """The time for reassembly is over (net.ipv4.ipfrag_time): its timer runs, in softirq context."""
+        cpu.context = Context.SOFTIRQ
+        for net in self.namespaces.values():
+            if net.fragments:
+                ip_expire(net)
         cpu.context = Context.PROCESS
 
     def reset(self) -> None:

@@ -81,6 +81,9 @@ def test_fragments_of_which_one_is_missing_never_become_a_packet():
     fragment = udp(POD_IP, frag_off=0x2000, src=HOST_IP)  # "more fragments", and none follows
     journey = m.send(m.host, "", packet=fragment, via="raw")
     assert journey.fate.reason == "FRAG_REASM_TIMEOUT"
+    assert reply_kinds(journey) == [(11, 1, True)]
+    later = udp(POD_IP, frag_off=0x2001, src=HOST_IP)  # nobody is told who has not sent the first
+    assert m.send(m.host, "", packet=later, via="raw").replies == ()
     assert at_rest(m.sim)
 
 
