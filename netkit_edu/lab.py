@@ -289,7 +289,7 @@ class Lab:
         """
         return watching.ftrace(self.kernel_calls, run, functions, events)
 
-    def cpu_time(self, sender: Node, packet, *, n: int = 20_000) -> CpuTime:
+    def cpu_time(self, sender: Node, packet, *, n: int = 40_000) -> CpuTime:
         """Send a UDP packet many times, and return whom the kernel charged for the time; on "vm" and "host".
 
         Args:

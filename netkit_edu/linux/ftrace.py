@@ -19,7 +19,7 @@ PREFIX = "netkit-edu-"
 KFREE_SKB = "skb/kfree_skb"
 _PIECE, _AT_ONCE = 1 << 16, 16  # bytes of one read, reads in one round trip
 _TIMEOUT = 30.0  # seconds
-_NUMBERS: dict[tuple[str, str], dict[str, int]] = {}  # by release and loaded modules: to list them takes seconds
+_NUMBERS: dict[tuple[str, ...], dict[str, int]] = {}  # by release and loaded modules: to list them takes seconds
 
 
 class FtraceCalls:
@@ -90,7 +90,7 @@ def _set_up(door: Door, instance: str, functions: Sequence[str], events: Sequenc
 
 def _numbers(door: Door, release: str) -> dict[str, int]:
     """Return the number of every function that can be traced, by its name."""
-    key = release, _read(door, "/proc/modules")
+    key = release, *(line.split()[0] for line in _read(door, "/proc/modules").splitlines())
     if key not in _NUMBERS or not release:
         known = [line.split()[0] for line in _read(door, f"{TRACEFS}/available_filter_functions").splitlines()]
         _NUMBERS[key] = {name.partition(".")[0]: n for n, name in enumerate(known, 1)}
