@@ -18,7 +18,7 @@ from netkit_edu.sim.inet import in_multicast, ntoa
 from netkit_edu.sim.neighbour import ARP_OPS, Neighbour, neigh_event_ns, neigh_update
 from netkit_edu.sim.route import RTN_LOCAL, inet_select_addr, ip_route_input_noref
 from netkit_edu.sim.skbuff import HOST, OTHERHOST, alloc_skb, consume_skb, kfree_skb_reason
-from netkit_edu.uapi import ETH_P_ARP, ETH_P_IP, IFF_NOARP
+from netkit_edu.uapi import ETH_P_ARP, ETH_P_IP, IFF_LOOPBACK, IFF_NOARP
 
 ARPOP_REQUEST, ARPOP_REPLY = 1, 2
 ARPHRD_ETHER = 1
@@ -74,8 +74,13 @@ def arp_process(skb: SkBuff) -> None:
     dev, trace = skb.dev, skb.trace
     hardware, protocol, _, _, op, sha, sip, _tha, tip = _ARP.unpack_from(skb.buf, skb.data)
     trace.hop("arp_process", dev)
-    if hardware != ARPHRD_ETHER or protocol != ETH_P_IP or op not in (ARPOP_REQUEST, ARPOP_REPLY):
-        return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "no ARP request and no reply")
+    if (
+        dev.flags & IFF_LOOPBACK
+        or hardware != ARPHRD_ETHER
+        or protocol != ETH_P_IP
+        or op not in (ARPOP_REQUEST, ARPOP_REPLY)
+    ):
+        return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "no ARP request or reply of this kind of device")
     if in_multicast(tip) or tip >> 24 == 127:
         return kfree_skb_reason(skb, "NOT_SPECIFIED", dev, f"nobody has the address {ntoa(tip)}")
     if not sip and op == ARPOP_REQUEST and dev.net.is_local(tip):  # duplicate address detection, RFC 2131

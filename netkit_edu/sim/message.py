@@ -99,6 +99,8 @@ def nla_parse_ifla(kernel, net, attrs: Mapping[int, bytes], ifindex: int) -> Lin
 def rtnl_nla_parse_ifinfomsg(kernel, net, message: bytes) -> LinkAttrs:
     """Read IFLA_NETKIT_PEER_INFO or VETH_INFO_PEER: a struct ifinfomsg, then attributes."""
     ifindex = struct.unpack_from("=i", message, 4)[0]
+    if ifindex < 0:
+        raise KernelError("EINVAL", "ifindex can't be negative")
     return nla_parse_ifla(kernel, net, nla_split(message[IFINFOMSG_LEN:]), ifindex)
 
 

@@ -7,12 +7,13 @@ virtual devices promise to finish it, and never do, since no wire is crossed. It
 from __future__ import annotations
 
 from netkit_edu.errors import KernelError
+from netkit_edu.journey import FateKind
 from netkit_edu.sim.gso import SKB_GSO_UDP_L4, UDP_MAX_SEGMENTS, skb_gso_segment, skb_set_gso
 from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, icmp_send
 from netkit_edu.sim.inet import Iphdr, ip_compute_csum, pseudo_header
 from netkit_edu.sim.ip_output import ip_send_skb
-from netkit_edu.sim.route import RTN_BROADCAST
-from netkit_edu.sim.skbuff import CHECKSUM_PARTIAL, kfree_skb_reason
+from netkit_edu.sim.route import RTN_BROADCAST, RTN_MULTICAST
+from netkit_edu.sim.skbuff import CHECKSUM_PARTIAL, consume_skb, kfree_skb_reason
 from netkit_edu.sim.snmp import SNMP_INC_STATS
 from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, ip_route_output_sock, parse_datagram
 from netkit_edu.uapi import IPPROTO_UDP, Errno
@@ -98,6 +99,10 @@ def udp_rcv(skb, iph: Iphdr) -> None:
     dport = buf[start + 2] << 8 | buf[start + 3]
     if dport in net.udp_ports or net.udp_sink:
         return udp_queue_rcv_skb(skb, iph, dport)
+    if skb.dst.type in (RTN_BROADCAST, RTN_MULTICAST):  # __udp4_lib_mcast_deliver
+        SNMP_INC_STATS(net, "UdpIgnoredMulti")
+        consume_skb(skb, dev)
+        return skb.trace.end(FateKind.DROPPED, dev, "no socket listens, and nobody is told: it was for everyone")
     if not udp_checksum_ok(skb, iph):
         _count_csum_error(net)
         return kfree_skb_reason(skb, "UDP_CSUM", dev)

@@ -89,3 +89,13 @@ def test_an_l2_pair_may_be_given_addresses(lab, mac):
     pair = lab.pair("nk1", mode="l2", attrs=attrs, peer_attrs={"mac": "02:00:00:00:00:09"})
     assert pair.peer.mac == "02:00:00:00:00:09"
     assert mac is None or pair.primary.mac == mac
+
+
+def test_arp_of_an_ethernet_means_nothing_to_the_loopback(lab):
+    """The request comes to lo by a redirect: its kind of hardware is not lo's, and nobody answers (arp_process)."""
+    pod = lab.pod("pod", device="netkit", mode="l2")
+    to_lo = nk.compile('SEC("netkit/peer") int to_lo(struct __sk_buff *skb) { return bpf_redirect(1, 0); }')
+    pod.pair.attach(to_lo["to_lo"])
+    journey = pod.send(nk.IP(dst=pod.gateway) / nk.UDP(dport=7) / b"hi")
+    requests = 3  # arp_solicit gives up after that many
+    assert journey.counters["pod/eth0"]["tx_packets"] == journey.counters["host/lo"]["rx_packets"] == requests

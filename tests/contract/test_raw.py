@@ -47,6 +47,7 @@ CREATION = [
     ({MTU: b"\0"}, {}, "ERANGE", INVALID),
     ({IFNAME: b""}, {}, "ERANGE", INVALID),
     ({}, {PEER_INFO: ifinfomsg({IFNAME: b""})}, "ERANGE", INVALID),
+    ({}, {PEER_INFO: ifinfomsg({MTU: u32(67)}, ifindex=-1)}, "EINVAL", "ifindex can't be negative"),
     ({IFNAME: b"eth0"}, {}, "EEXIST", ""),
     ({IFNAME: b"eth0", MTU: u32(67)}, {MODE: u32(9)}, "EEXIST", ""),
     ({IFNAME: b"eth0", ADDRESS: GROUP}, {}, "EADDRNOTAVAIL", ""),

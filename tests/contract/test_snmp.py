@@ -133,6 +133,16 @@ def test_an_error_about_what_no_socket_has_sent_is_an_error_itself(lab, con, via
     assert count()[0].get("IcmpInErrors", 0) == (via == "raw")
 
 
+def test_a_broadcast_that_nobody_listens_for_is_ignored(lab, con):
+    count = Counted(con)
+    frame = (
+        b"\xff" * 6 + bytes(6) + b"\x08\0" + bytes(nk.IP(src=con.gateway, dst="10.0.1.255") / nk.UDP(dport=PORT + 1))
+    )
+    assert not lab.host.send(frame, via="packet", dev=con.pair.primary).fate.delivered
+    gained = count()[0]
+    assert gained["UdpIgnoredMulti"] == 1 and not gained.keys() & {"UdpNoPorts", "IcmpOutMsgs"}
+
+
 @pytest.mark.parametrize("bound", [False, True])
 def test_a_socket_bound_to_a_device_hears_no_error_by_another(lab, bound):
     """Nobody answers for the address; the host tells itself so, by the loopback."""

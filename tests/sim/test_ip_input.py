@@ -110,7 +110,7 @@ def test_a_broadcast_is_for_this_host_and_is_not_answered(m, dst):
     assert arrive(m, packet(dst)).fate.delivered
     for data, reason in (
         (packet(dst, protocol=99), "IP_NOPROTO"),
-        (packet(data=udp(dst, dport=77, src=POD_IP)), "NO_SOCKET"),
+        (packet(data=udp(dst, dport=77, src=POD_IP)), "no socket listens, and nobody is told: it was for everyone"),
         (packet(data=echo(dst, src=POD_IP)), "ICMP_CSUM"),
     ):
         journey = arrive(m, data)
