@@ -47,10 +47,10 @@ class Machine:
 
     def __init__(self, backend: str):
         self.backend = backend
-        self.scenarios = 0
         self._open()
 
     def _open(self) -> None:
+        self.scenarios = 0
         self.lab = labs.Lab(self.backend)
         self.calls = self.lab.kernel_calls
         self.nodes = {"host": self.lab.host, "c1": self.lab.node("c1"), "c2": self.lab.node("c2")}

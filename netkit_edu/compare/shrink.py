@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from netkit_edu.compare.scenario import PROGRAMS, Scenario
 
-MOST_TRIES = 600
+MOST_TRIES = 200
 
 
 def shrink(scenario: Scenario, disagrees: Callable[[Scenario], bool], tries: int = MOST_TRIES) -> Scenario:
