@@ -10,6 +10,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from netkit_edu.errors import KernelError, ObjectError
 from netkit_edu.linux import bpfattr as a
@@ -64,37 +65,54 @@ def prepare(door: Door) -> None:
 def set_up(door: Door) -> None:
     """Make everything; see `prepare`."""
     detach(door)
-    btf, symbols = _kernel(door)
-    log = _map(door)
-    probes = Probes(btf, log)
-    found = [(symbols[f.symbol][0], f.cookie(n)) for n, f in enumerate(FUNCTIONS) if f.symbol in symbols]
-    _keep(door, ENTRY, _load(door, probes.entry(), _KPROBE, _TRACE_KPROBE_MULTI))
-    _keep(door, FREED, _load(door, probes.freed(KFREE_SKB), _RAW_TRACEPOINT, 0))
-    _keep(door, CONSUMED, _load(door, probes.freed(CONSUME_SKB), _RAW_TRACEPOINT, 0))
-    _keep(door, FOUND, _load(door, probes.lookup(), _TRACING, _TRACE_FEXIT, btf.function("fib_table_lookup")))
-    attach(door, found)
-    reasons = {n: name.removeprefix("SKB_DROP_REASON_") for n, name in btf.enum("skb_drop_reason").items()}
-    facts = {
-        "made": FINGERPRINT,
-        "reasons": reasons,
-        "places": [[*symbols[name], name] for name in DROPPING if name in symbols],
-        "missing": [f.symbol for f in FUNCTIONS if f.symbol not in symbols],
-        "functions": found,
-        "verdict": isa.encode(probes.verdict(_SOME_PROGRAM)).hex(),
-    }
-    _write_facts(door, facts)
+    plan = _plan(door)
+    _map(door)
+    _keep(door, ENTRY, _load(door, plan.entry, _KPROBE, _TRACE_KPROBE_MULTI))
+    _keep(door, FREED, _load(door, plan.freed, _RAW_TRACEPOINT, 0))
+    _keep(door, CONSUMED, _load(door, plan.consumed, _RAW_TRACEPOINT, 0))
+    _keep(door, FOUND, _load(door, plan.lookup, _TRACING, _TRACE_FEXIT, plan.looked_up))
+    attach(door, plan.functions)
+    _write_facts(door, plan.facts)
 
 
-_last: tuple[bytes, KernelBtf, dict[str, tuple[int, int]]] | None = None
+class _Plan(NamedTuple):
+    """What is to be set up in a kernel: programs, the function that one of them follows, places, and the facts."""
+
+    boot: bytes
+    entry: tuple[Insn, ...]
+    freed: tuple[Insn, ...]
+    consumed: tuple[Insn, ...]
+    lookup: tuple[Insn, ...]
+    looked_up: int
+    functions: list[tuple[int, int]]
+    facts: dict
 
 
-def _kernel(door: Door) -> tuple[KernelBtf, dict[str, tuple[int, int]]]:
-    """Return the types and functions of the kernel that the door speaks to; read once for each time it has booted."""
+_last: _Plan | None = None
+
+
+def _plan(door: Door) -> _Plan:
+    """Return the plan for the kernel that the door speaks to, made once for each time it has booted."""
     global _last
     boot = read_file(door, BOOT)
-    if _last is None or _last[0] != boot:
-        _last = boot, KernelBtf(read_file(door, BTF_FILE)), read_symbols(read_file(door, SYMBOLS))
-    return _last[1:]
+    if _last is None or _last.boot != boot:
+        btf, symbols = KernelBtf(read_file(door, BTF_FILE)), read_symbols(read_file(door, SYMBOLS))
+        probes = Probes(btf, MAP)
+        found = [(symbols[f.symbol][0], f.cookie(n)) for n, f in enumerate(FUNCTIONS) if f.symbol in symbols]
+        reasons = {n: name.removeprefix("SKB_DROP_REASON_") for n, name in btf.enum("skb_drop_reason").items()}
+        facts = {
+            "made": FINGERPRINT,
+            "reasons": reasons,
+            "places": [[*symbols[name], name] for name in DROPPING if name in symbols],
+            "missing": [f.symbol for f in FUNCTIONS if f.symbol not in symbols],
+            "functions": found,
+            "verdict": isa.encode(probes.verdict(_SOME_PROGRAM)).hex(),
+        }
+        _last = _Plan(
+            boot, probes.entry(), probes.freed(KFREE_SKB), probes.freed(CONSUME_SKB), probes.lookup(),
+            btf.function("fib_table_lookup"), found, facts,
+        )  # fmt: skip
+    return _last
 
 
 def attach(door: Door, found: Iterable[tuple[int, int]]) -> None:
@@ -131,12 +149,12 @@ def verdict(code: bytes, number: int) -> tuple[Insn, ...]:
 # the log ------------------------------------------------------------------------------------------------------------
 
 
-def _map(door: Door) -> int:
+def _map(door: Door) -> None:
     batch = door.batch()
     attr = a.MAP_CREATE_ATTR.pack(_BPF_MAP_TYPE_ARRAY, 4, LOG, 1, _BPF_F_MMAPABLE, 0, 0, b"nk_trace", 0, 0, 0, 0, 0)
     made = a.bpf(batch, a.MAP_CREATE, attr)
     batch.run()
-    return _keep(door, MAP, made.value)
+    _keep(door, MAP, made.value)
 
 
 def map_log(door: Door) -> None:
