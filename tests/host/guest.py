@@ -273,12 +273,12 @@ def cases(path: Path) -> list[Case]:
 
 def main(words: list[str]) -> int:
     """Run the guest and print what came of it; return 1 if anything failed or was skipped."""
+    if reason := missing():
+        print(f"the guest cannot be booted here: {reason}", file=sys.stderr)
+        return 1
     if words == ["headers"]:
         print(kernel() / "usr/src")
         return 0
-    if reason := missing():
-        print(f"the guest cannot be booted here: {reason}")
-        return 1
     found = run(words or list(SUITE))
     for case in found:
         if case.outcome != "passed":
