@@ -96,10 +96,13 @@ class SimBackend(BpfCalls):
             peer_tb = _link_attrs(net if peer_ns is None else self._net(peer_ns), peer or {})
         if kind not in NEWLINK and kind not in self._drivers:
             raise KernelError("EOPNOTSUPP", "Unknown device type")
+        data = _info(kind, info)
+        if kind == "netkit":
+            netkit.netkit_validate(data)
         check_newlink(net, tb)
         if kind in self._drivers:
             return driver_newlink(self._drivers[kind], self._kernel, tb, peer_tb).ifindex
-        return NEWLINK[kind](self._kernel, tb, peer_tb, _info(kind, info)).ifindex
+        return NEWLINK[kind](self._kernel, tb, peer_tb, data).ifindex
 
     def driver_add(self, cls: type) -> str:
         """Take a learner's driver in (rtnl_link_register); return the kind under which `link_add` makes its pairs."""

@@ -106,10 +106,10 @@ def _redirect_peer(skb: SkBuff, dev, where) -> int:
 def bpf_clone_redirect(skb: SkBuff, ifindex: int, flags: int) -> int:
     """Send a copy at once; the packet itself stays with the program. Returns what transmission says, or -EINVAL."""
     cpu = skb.trace.cpu
+    skb.trace.hop("bpf_clone_redirect", skb.dev)
     dev = skb.dev.net.devices.get(ifindex)
     if dev is None:
         return -Errno.EINVAL
-    skb.trace.hop("bpf_clone_redirect", skb.dev)
     cpu.redirect = skb.redirect  # programs on the copy's way share what this one has asked for
     rc = __bpf_redirect(skb_clone(skb), dev, flags)
     skb.redirect = cpu.redirect

@@ -29,13 +29,13 @@ ICMP_ECHOREPLY, ICMP_DEST_UNREACH, ICMP_REDIRECT, ICMP_ECHO, ICMP_TIME_EXCEEDED,
 ICMP_NET_UNREACH, ICMP_PROT_UNREACH, ICMP_PORT_UNREACH, ICMP_FRAG_NEEDED = 0, 2, 3, 4
 ICMP_EXC_TTL, ICMP_EXC_FRAGTIME = 0, 1
 ICMP_REDIR_HOST = 1
-ICMPHDR_LEN = 8  # bytes
+ICMPHDR_LEN, MAX_PACKET = 8, 65535  # bytes
 _LEAST_QUOTE = 8  # bytes behind the IP header that an error quotes at least
 NR_ICMP_TYPES = 18
 
 _ERRORS = frozenset({ICMP_DEST_UNREACH, 4, ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB})
 _IPTOS_PREC_INTERNETCONTROL = 0xC0
-_QUOTE = 576 - IPHDR_LEN - ICMPHDR_LEN  # bytes of the offending packet that fit into the smallest MTU
+_ERROR_MAX = 576  # bytes that an error has at most, headers included: what every host can take
 
 
 # a "ping" socket (SOCK_DGRAM, IPPROTO_ICMP) -------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def icmp_send(skb_in, kind: int, code: int, info: int = 0) -> None:
     quote = bytes(skb_in.buf[skb_in.network_header :])
     if iph.protocol == IPPROTO_ICMP and (len(quote) <= iph.ihl or quote[iph.ihl] in _ERRORS):
         return
-    message = bytearray(struct.pack("!BBHI", kind, code, 0, info)) + quote[:_QUOTE]
+    message = bytearray(struct.pack("!BBHI", kind, code, 0, info)) + quote
     saddr = iph.daddr if rt.type is RTN_LOCAL else 0
     tos = iph.tos & 0x1E | _IPTOS_PREC_INTERNETCONTROL
     _icmp_push_reply(skb_in, "__icmp_send", ip_route_output_key_hash, message, iph.saddr, saddr, tos)
@@ -170,9 +170,13 @@ def _icmp_push_reply(skb_in, name: str, route, message: bytearray, daddr: int, s
     trace.hop(name, net)
     try:
         rt = route(trace, net, daddr, saddr)
+        room = min(rt.dev.mtu, _ERROR_MAX) - IPHDR_LEN - ICMPHDR_LEN if message[0] in _ERRORS else MAX_PACKET
+        if room <= IPHDR_LEN:
+            raise KernelError("EMSGSIZE")
     except KernelError:
         skb_in.trace.replies.pop()
         return
+    del message[ICMPHDR_LEN + room :]
     _icmp_csum(message, 0)
     skb = alloc_skb(trace, build_ip(IPPROTO_ICMP, rt.saddr, daddr, message, tos=tos, id=net.next_ip_id()))
     skb.transport_header = skb.data + IPHDR_LEN
