@@ -64,7 +64,7 @@ class Comparison:
         if machine.scenarios >= RENEW:
             machine.restart()
         try:
-            return execute(scenario, machine, hops=self.hops)
+            return execute(scenario, machine, with_hops=self.hops)
         except DoorError as error:
             machine.restart()
             return [{"broken": f"{type(error).__name__}: {error}".splitlines()[0]}]

@@ -16,7 +16,7 @@ from netkit_edu.uapi import BpfCmd, IflaNetkit, VethInfo
 
 Attributes = Sequence[Sequence]
 _NAMED = ("attach_bpf_fd", "replace_bpf_fd", "prog_fd", "new_prog_fd", "old_prog_fd", "link_fd", "bpf_fd")
-_POINTERS = ("prog_ids", "prog_attach_flags", "link_ids", "link_attach_flags")
+_LINKS = ("link_fd", "bpf_fd")
 
 
 def attributes(given: Attributes) -> dict[int, bytes]:
@@ -54,7 +54,7 @@ def changelink(machine: Machine, scenario: Scenario, device: str, *, kind: str =
 def bpf(machine: Machine, number: Callable[[str], int], cmd: str, *, node: str = "host", tail: str = "",
         capable: bool = True, **fields: Any) -> dict:  # fmt: skip
     """Call bpf(2) with these fields; programs and links that it tells of by name."""
-    known = {name: number(value) if name in _NAMED else value for name, value in fields.items()}
+    known = {name: number(_kept(name, value)) if name in _NAMED else value for name, value in fields.items()}
     if isinstance(target := known.get("target_ifindex"), str):
         known["target_ifindex"] = PLACES[target].ifindex if target in PLACES else machine.ifindex(target)
     if "relative_id" in known:
@@ -70,6 +70,11 @@ def bpf(machine: Machine, number: Callable[[str], int], cmd: str, *, node: str =
         machine.links[f"l raw {answer['link_fd']}"] = answer["link_fd"]
         return {"made": "a link"}
     return {"answer": _named(machine, names, answer)}
+
+
+def _kept(field: str, name: str) -> str:
+    """A program where a link is meant, or the other way round, is told by a number that may be another's on Linux."""
+    return name if not name or name == "nowhere" or (name[0] == "l") == (field in _LINKS) else "nowhere"
 
 
 def _named(machine: Machine, links: Mapping[int, str], answer: Mapping) -> dict:

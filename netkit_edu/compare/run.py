@@ -13,17 +13,15 @@ from functools import partial
 from typing import Any
 
 from netkit_edu.backend import Chain, SendRequest
-from netkit_edu.compare import raw
+from netkit_edu.compare import hops, raw
 from netkit_edu.compare.frames import frame_of, packet_of
 from netkit_edu.compare.machine import Machine
 from netkit_edu.compare.scenario import Scenario
 from netkit_edu.errors import KernelError, ProgramFault, UsageError
-from netkit_edu.journey import Hop, HopKind, Journey
+from netkit_edu.journey import Journey
 from netkit_edu.uapi import BPF_F_LINK, BPF_NETKIT_PEER, BPF_NETKIT_PRIMARY, BPF_TCX_EGRESS, BPF_TCX_INGRESS
 
 Outcome = dict[str, Any]
-NEVER_SEEN = frozenset({"consume_skb", "napi_gro_receive"})
-OF_A_CARD = frozenset({"net_rx_action", "eth_type_trans"})
 NOWHERE = 99_999_999  # the number of no program and no link
 _HOOKS = {"primary": ("a", BPF_NETKIT_PRIMARY), "peer": ("a", BPF_NETKIT_PEER)}
 _HOOKS |= {"b primary": ("b", BPF_NETKIT_PRIMARY), "b peer": ("b", BPF_NETKIT_PEER)}
@@ -42,11 +40,11 @@ def hook_of(name: str) -> tuple[str, int]:
     return device, _TCX[where]
 
 
-def execute(scenario: Scenario, machine: Machine, *, hops: bool = False) -> list[Outcome]:
+def execute(scenario: Scenario, machine: Machine, *, with_hops: bool = False) -> list[Outcome]:
     """Build the scenario's network, take its steps, and take the network down again.
 
     Args:
-        hops: say of each packet which functions it went through.
+        with_hops: say of each packet which functions it went through.
 
     Returns:
         one outcome per step; before them one of the network as it was built, after them what the sockets received and
@@ -55,7 +53,7 @@ def execute(scenario: Scenario, machine: Machine, *, hops: bool = False) -> list
     Raises:
         Endless: a packet would go round for ever.
     """
-    run = _Run(scenario, machine, hops)
+    run = _Run(scenario, machine, with_hops)
     outcomes = []
     try:
         outcomes.append(run.attempt(lambda: machine.build(scenario) or {}))
@@ -70,8 +68,8 @@ def execute(scenario: Scenario, machine: Machine, *, hops: bool = False) -> list
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, machine: Machine, hops: bool):
-        self.scenario, self.machine, self.hops = scenario, machine, hops
+    def __init__(self, scenario: Scenario, machine: Machine, with_hops: bool):
+        self.scenario, self.machine, self.with_hops = scenario, machine, with_hops
         self.calls = machine.calls
         self.revisions: dict[str, int] = {}
 
@@ -256,8 +254,8 @@ class _Run:
             "arrived": same_words(journey.arrived, via),
             "runs": [[run.program, int(run.verdict), run.device] for run in journey.verdicts],
         }
-        if self.hops:
-            outcome["hops"] = [[h.function, str(h.context), h.node, h.device] for h in journey.hops if _is_seen(h)]
+        if self.with_hops:
+            outcome |= hops.of(journey)
         return outcome
 
 
@@ -269,13 +267,6 @@ def together(told: list[Outcome]) -> Outcome:
             counters.setdefault(path, Counter()).update(moved)
     counted = {path: dict(sorted(moved.items())) for path, moved in sorted(counters.items())}
     return {key: sorted(str(one[key]) for one in told) for key in ("sender", "fate", "arrived")} | {"counters": counted}
-
-
-def _is_seen(hop: Hop) -> bool:
-    """True for what both machines can see: not what Linux has no hook at, nor how a simulated card receives."""
-    if not hop.observable or hop.kind in (HopKind.HOOK, HopKind.WIRE) or hop.function in NEVER_SEEN:
-        return False
-    return hop.device != "eth0" or hop.node not in ("host", "outside") or hop.function not in OF_A_CARD
 
 
 def same_words(arrived: bytes, via: str) -> str:
