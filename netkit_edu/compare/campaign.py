@@ -73,7 +73,7 @@ class Comparison:
         """Execute a scenario on both, and tell what nothing explains."""
         left = self.execute(scenario, self.left)
         right = self.execute(scenario, self.right)
-        found, names = surprises.explain(differences(left, right), self.known)
+        found, names = surprises.explain(scenario, differences(left, right), self.known)
         self.tally.explained.update(set(names))
         return Disagreement(scenario, found, scenario.name, left, right)
 

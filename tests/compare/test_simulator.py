@@ -147,7 +147,7 @@ def test_what_goes_round_for_ever_is_left_out(machine):
 
 
 def test_an_explained_difference_is_counted_apart_and_what_follows_from_it_too():
-    known = Surprise("short counters", "a test's", lambda d, found: "counters" in d.field, ROUND, ends=True)
+    known = Surprise("short counters", "a test's", lambda s, d, found: "counters" in d.field, ROUND, ends=True)
     comparison = Mutated(dev, "dev_sw_netstats_rx_add", headless, known=(known,))
     tally = comparison.run(SEED, range(40))
     comparison.close()
