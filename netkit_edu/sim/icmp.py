@@ -47,13 +47,13 @@ def ping_v4_sendmsg(sk: Sock, trace, packet: bytes) -> int:
     Unlike a UDP socket it reports a drop on the way out whether or not IP_RECVERR is set.
     """
     net = sk.net
-    trace.hop("ping_v4_sendmsg", net)
     iph = parse_datagram(packet, IPPROTO_ICMP, "ping", ICMPHDR_LEN)
     at = iph.ihl
+    if iph.saddr and not net.is_local(iph.saddr):  # what bind() says before anything is sent
+        raise KernelError("EADDRNOTAVAIL", hint="a ping socket can only be bound to an address of its own namespace")
+    trace.hop("ping_v4_sendmsg", net)
     if packet[at] != ICMP_ECHO or packet[at + 1]:
         raise KernelError("EINVAL", hint="a ping socket sends echo requests only: send others with via='raw'")
-    if iph.saddr and not net.is_local(iph.saddr):
-        raise KernelError("EADDRNOTAVAIL", hint="a ping socket can only be bound to an address of its own namespace")
     if len(packet) > 65535:
         raise KernelError("EMSGSIZE")
     rt = ip_route_output_sock(sk, trace, iph)

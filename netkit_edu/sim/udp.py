@@ -28,10 +28,10 @@ def udp_sendmsg(sk: Sock, trace, packet: bytes) -> int:
     The headers' lengths, the checksums and what is 0 where it cannot be are the socket's to fill in.
     """
     net = sk.net
-    trace.hop("udp_sendmsg", net)
     iph = parse_datagram(packet, IPPROTO_UDP, "UDP", UDPHDR_LEN)
-    if iph.saddr and not net.is_local(iph.saddr):
+    if iph.saddr and not net.is_local(iph.saddr):  # what bind() says before anything is sent
         raise KernelError("EADDRNOTAVAIL", hint="a UDP socket can only be bound to an address of its own namespace")
+    trace.hop("udp_sendmsg", net)
     if len(packet) > MAX_PACKET:
         raise KernelError("EMSGSIZE")
     net.udp_senders[int.from_bytes(packet[iph.ihl : iph.ihl + 2], "big")] = sk.bound_dev_if

@@ -79,3 +79,11 @@ def test_behind_a_real_queue_nobody_is_told_and_the_drop_counts_all_the_same(lab
 def test_a_queue_that_there_is_not_is_refused(lab, qdisc):
     with pytest.raises(nk.UsageError, match="qdisc is one of 'noqueue', 'pfifo'"):
         lab.pair("hst", attrs={"qdisc": qdisc})
+
+
+@pytest.mark.parametrize("via", ["udp", "icmp"])
+def test_a_socket_that_cannot_have_its_address_never_sends(lab, via):
+    """bind(2) refuses, and no function of the sending path runs."""
+    packet = nk.IP(src="10.99.0.1", dst=lab.outside.ip) / (nk.ICMP() if via == "icmp" else nk.UDP(dport=7)) / b"hi"
+    journey = lab.host.send(packet, via=via)
+    assert (journey.sender_error, journey.fate.kind, journey.hops) == ("EADDRNOTAVAIL", "not sent", ())
