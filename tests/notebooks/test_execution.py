@@ -15,8 +15,8 @@ NAMES = [chapter.name for chapter in reader.CHAPTERS]
 TIMEOUT = 120  # seconds for one cell; a cell that takes longer hangs
 
 
-def execute(name: str, folder, monkeypatch, *, strict: bool, solved: bool) -> list[dict]:
-    """Run a notebook in a fresh kernel with fresh state; return its cells with their outputs."""
+def execute(name: str, folder, monkeypatch, *, strict: bool, solved: bool, first: str = "") -> list[dict]:
+    """Run a notebook in a fresh kernel with fresh state, the code ``first`` before it; return its executed cells."""
     from nbclient import NotebookClient
 
     for variable, value in {
@@ -32,11 +32,13 @@ def execute(name: str, folder, monkeypatch, *, strict: bool, solved: bool) -> li
         cell.source = reader.source(cell)
         if solved and reader.exercise_of(cell):
             cell.source = find(reader.exercise_of(cell)).solution.strip("\n")
+    if first:
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
     client = NotebookClient(
         notebook, timeout=TIMEOUT, allow_errors=True, resources={"metadata": {"path": str(reader.FOLDER)}}
     )
     client.execute()
-    return notebook.cells
+    return notebook.cells[bool(first) :]
 
 
 def failed(cells: list[dict]) -> dict[str, str]:
