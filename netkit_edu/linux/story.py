@@ -298,6 +298,10 @@ class Story:
         way = packet.way
         place = self._place(record, way)
         functions = [hop.function for hop in way.hops]
+        if way.fate is None and way.last == "icmp_rcv":  # it frees so what one of its handlers took
+            way.arrived = way.packet
+            way.hop(record, "consume_skb", place, HopKind.DELIVER, words.delivery("icmp_rcv", way.packet))
+            return way.end(FateKind.DELIVERED, place)
         if "arp_rcv" not in functions:
             return way.hop(record, "consume_skb", place)
         taken, said = False, "addressed to another host"

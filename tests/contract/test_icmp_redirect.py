@@ -21,6 +21,7 @@ def test_of_what_an_l3_pair_bounces_back_its_sender_is_told(lab, con):
     """No ARP keeps the packet at home: the host gets it, and its route leads back through the same pair."""
     journey = con.send(to(NOBODY))
     assert not journey.fate.delivered and journey.fate.node == "con"
+    assert [(reply.fate.delivered, reply.fate.node) for reply in journey.replies] == [(True, "con")]
     assert (lab.host.snmp["IcmpOutRedirects"], con.snmp["IcmpInRedirects"]) == (1, 1)
     assert lab.host.snmp["IpForwDatagrams"] == con.snmp["IpInAddrErrors"] == 1
 

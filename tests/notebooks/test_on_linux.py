@@ -18,7 +18,7 @@ SIMULATOR_ONLY = {
     "00#one-word": "here the learner writes the other word",
 }
 
-_REDIRECT = "an ICMP redirect: not traced are its receiver's last function and the lookup of its sender's address"
+_REDIRECT = "before an ICMP redirect the sender's address is looked up, which Linux's trace leaves out as no step"
 DIFFERENT = {"04#arp-predict": _REDIRECT, "04#arp": _REDIRECT}
 
 
