@@ -15,7 +15,7 @@ from netkit_edu.sim.inet import ntoa
 from netkit_edu.sim.kernel import Kernel
 from netkit_edu.sim.message import rtnl_newlink
 from netkit_edu.sim.netdevice import NetDevice
-from netkit_edu.sim.netns import Netns
+from netkit_edu.sim.netns import SEND_REDIRECTS, Netns
 from netkit_edu.sim.newlink import DELLINK, NEWLINK
 from netkit_edu.sim.rtnetlink import LinkAttrs, check_newlink, do_setlink, parse_mac, unregister_netdevice
 from netkit_edu.sim.syscall import BpfCalls
@@ -67,12 +67,18 @@ class SimBackend(BpfCalls):
         del self._kernel.namespaces[ns]
 
     def sysctl(self, ns: int, key: str, value: int) -> None:
-        """Set net.ipv4.ip_forward or net.core.netdev_max_backlog; ENOENT for any other."""
+        """Set net.ipv4.ip_forward, net.core.netdev_max_backlog or send_redirects; ENOENT for any other.
+
+        Of the latter there are net.ipv4.conf.all.send_redirects and that of "default", which devices made later have;
+        in the simulator all devices have it.
+        """
         net = self._net(ns)
         if key == "net.ipv4.ip_forward":
             net.ip_forward = bool(value)
         elif key == "net.core.netdev_max_backlog":
             self._kernel.netdev_max_backlog = value
+        elif key in SEND_REDIRECTS:
+            net.send_redirects = net.send_redirects - {key} | ({key} if value else set())
         else:
             raise KernelError("ENOENT", hint=f"the simulator has no sysctl {key!r}")
 

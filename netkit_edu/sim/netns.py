@@ -21,6 +21,8 @@ from netkit_edu.sim.sock import Sock
 
 RECEIVED_MAX = 65536  # datagrams kept for received(); older ones go
 
+SEND_REDIRECTS = frozenset(f"net.ipv4.conf.{which}.send_redirects" for which in ("all", "default"))
+
 
 class Netns:
     """One namespace. ``node`` labels its hops; ``kernel`` is the machine it belongs to."""
@@ -36,6 +38,7 @@ class Netns:
         self.local_addresses: set[int] = set()
         self.fib = Fib(self)
         self.ip_forward = False
+        self.send_redirects = SEND_REDIRECTS  # those that are on: one is enough (IN_DEV_TX_REDIRECTS)
         self.fragments: dict = {}
         self.udp_ports: set[int] = set()
         self.udp_sink = False

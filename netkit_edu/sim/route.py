@@ -242,7 +242,7 @@ def __mkroute_input(skb, res: FibInfo, saddr: int) -> str:
     """The way onward; one that leads back where the packet came from, from a neighbour there, could be shorter."""
     dev = skb.dev
     rt = Rt(res.dev, RTN_UNICAST, res.gateway)
-    if res.dev is dev:
+    if res.dev is dev and dev.net.send_redirects:
         onlink = __fib_validate_source(skb, saddr)
         if onlink is None:
             return "martian source"

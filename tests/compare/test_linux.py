@@ -8,8 +8,9 @@ import pytest
 
 from netkit_edu.compare import surprises
 from netkit_edu.compare.campaign import Comparison, report
+from tests.requires import a_compiler
 
-pytestmark = pytest.mark.vm
+pytestmark = [pytest.mark.vm, a_compiler()]
 SCENARIOS = int(os.environ.get("NETKIT_EDU_COMPARE", "30"))
 
 
