@@ -10,11 +10,12 @@ START = "from tests.notebooks import observe\nobserve.start()"
 
 
 def start() -> None:
-    """From the next cell on, add to the outputs of each cell that sends or predicts one of `KIND`, a list."""
+    """From the next cell on, add to the outputs of a cell that makes a lab, sends or predicts a list of `KIND`."""
     from IPython import get_ipython
     from IPython.display import display
 
     from netkit_edu.course.predict import Prediction
+    from netkit_edu.lab import Lab
     from netkit_edu.node import Node
 
     seen: list[object] = []
@@ -24,18 +25,19 @@ def start() -> None:
             display({KIND: list(seen)}, raw=True)
             seen.clear()
 
-    _note(Node, "send", seen, _met)
-    _note(Prediction, "happen", seen, lambda happened: {"predicted": happened[0]})
+    _note(Lab, "__init__", seen, lambda lab, _none: {"lab": lab.backend})
+    _note(Node, "send", seen, lambda _node, sent: _met(sent))
+    _note(Prediction, "happen", seen, lambda _prediction, happened: {"predicted": happened[0]})
     get_ipython().events.register("post_run_cell", show)
 
 
 def _note(owner: type, name: str, seen: list, words) -> None:
-    """Let the method ``name`` also append to ``seen`` what ``words`` makes of each of its results."""
+    """Let the method ``name`` also append to ``seen`` what ``words`` makes of its object and each of its results."""
     method = getattr(owner, name)
 
-    def noted(*args, **kwargs):
-        result = method(*args, **kwargs)
-        seen.append(words(result))
+    def noted(self, *args, **kwargs):
+        result = method(self, *args, **kwargs)
+        seen.append(words(self, result))
         return result
 
     setattr(owner, name, noted)
