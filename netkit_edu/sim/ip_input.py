@@ -40,6 +40,7 @@ from netkit_edu.sim.udp import udp_rcv
 from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 
 _PRIORITY_OF_TOS = (0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4)  # ip_tos2prio[]
+IPSKB_FORWARDED = 1 << 0  # of IPCB()->flags, the lower half of what programs call cb[3]
 REDIRECT_LOAD, REDIRECT_NUMBER = 20_000_000, 9  # ns; messages to one neighbour
 REDIRECT_SILENCE = REDIRECT_LOAD << REDIRECT_NUMBER + 1
 
@@ -80,6 +81,7 @@ def ip_rcv_core(skb: SkBuff) -> Iphdr | None:
     if length > iph.tot_len:  # padding of the link
         del buf[start + iph.tot_len :]
     skb.transport_header = start + iph.ihl
+    skb.cb[:4], skb.tc_classid = [0] * 4, 0  # IPCB() lies over what programs call cb[0] to cb[3]
     skb_orphan(skb, dev)
     return iph
 
@@ -193,6 +195,7 @@ def ip_forward(skb: SkBuff, iph: Iphdr) -> None:
         icmp_send(skb, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL)
         return kfree_skb_reason(skb, "IP_INHDR", dev, "TTL exceeded")
     rt = skb.dst
+    skb.cb[3] |= IPSKB_FORWARDED
     SNMP_INC_STATS(dev.net, "IpForwDatagrams")
     if iph.frag_off & IP_DF and ip_exceeds_mtu(skb, rt.dev.mtu):
         SNMP_INC_STATS(dev.net, "IpFragFails")
