@@ -220,8 +220,7 @@ def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
         return ""
     if saddr >> 24 == 0 or daddr >> 24 == 0:
         return "martian: an address of 0.0.0.0/8"
-    loop = dev is net.loopback
-    if not loop and (saddr >> 24 == 127 or daddr >> 24 == 127):
+    if saddr >> 24 == 127 or daddr >> 24 == 127:
         return "martian: a loopback address on the wire"
     res = fib_table_lookup(skb.trace, net, daddr, dev)
     forwarding = net.ip_forward
@@ -229,7 +228,7 @@ def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
         error = "ENETUNREACH" if forwarding else "EHOSTUNREACH"
         skb.dst = Rt(dev, RTN_UNREACHABLE, error=error)
         return ""
-    if not loop and net.is_local(saddr):
+    if net.is_local(saddr):  # by the loopback, too: what is sent through it has its route already
         return "martian source: one of our own addresses"
     if res.type is RTN_UNICAST:
         return __mkroute_input(skb, res, saddr)

@@ -132,3 +132,16 @@ def test_the_targets_own_programs_have_their_say(lab, target, trial, programs):
     assert [run.program for run in journey.verdicts] == ["out", "drop"]
     assert (journey.sender_error, con, far) == (None, sent(), [{}] if target.far else [])
     assert dev == (DROPPED if target.kind in RUNS_PROGRAMS else {})
+
+
+def test_a_hosts_own_packet_that_is_put_on_its_loopback_is_a_martian(lab):
+    """What is sent through lo brings its route along; this has none, and its source is one of the host's own."""
+    to_lo = nk.compile('SEC("netkit/primary") int to_lo(struct __sk_buff *skb) { return bpf_redirect(1, 1); }')
+    pair = lab.pair("nk1")
+    for end, address in ((pair.primary, "10.9.0.1/24"), (pair.peer, "10.9.0.2/24")):
+        end.addr(address).up()
+    lab.host.listen(udp=7)
+    pair.attach(to_lo["to_lo"])
+    frame = bytes(12) + b"\x08\0" + bytes(nk.IP(src="10.9.0.1", dst="10.9.0.2") / nk.UDP(dport=7) / b"hi")
+    journey = lab.host.send(frame, via="packet", dev=pair.primary)
+    assert not journey.fate.delivered and not lab.host.received
