@@ -69,7 +69,7 @@ def _told_less(scenario: Scenario) -> Iterator[Scenario]:
     yield from _plainer(scenario)
 
 
-_NEEDED = {"do", "hook", "prog", "link", "device", "value"}
+_NEEDED = {"do", "hook", "prog", "link", "device", "value", "cmd", "kind"}
 
 
 def _plainer(scenario: Scenario) -> Iterator[Scenario]:
