@@ -67,7 +67,7 @@ def bpf(machine: Machine, number: Callable[[str], int], cmd: str, *, node: str =
         told = {"answer": _named(machine, names, refused.answer)} if refused.name == "ENOSPC" else {}
         return {"error": refused.name, "extack": refused.extack} | told
     if "link_fd" in answer and cmd == "LINK_CREATE":
-        machine.links[f"l raw {answer['link_fd']}"] = answer["link_fd"]
+        machine.links[f"l raw {len(machine.links)}"] = answer["link_fd"]
         return {"made": "a link"}
     return {"answer": _named(machine, names, answer)}
 
