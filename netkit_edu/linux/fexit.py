@@ -1,14 +1,11 @@
-"""Watching what programs return: at each program's end, a program of ours that says so in the kernel's trace.
+"""Watching what programs return: at each program's end, a program of ours.
 
-For each packet a line "nk SKB ID CODE" goes through the event bpf_trace:bpf_trace_printk: the address of the struct
-sk_buff in hexadecimal, the id of the program that ended, what it returned. A program that was jumped to by a tail call
-ends as the one that was called first. Needs CONFIG_BPF_EVENTS and the kernel's own BTF (kernel/bpf/trampoline.c,
-Linux 6.12).
+A program that was jumped to by a tail call ends as the one that was called first. Needs CONFIG_BPF_EVENTS and the
+kernel's own BTF (kernel/bpf/trampoline.c, Linux 6.12).
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable
 
 from netkit_edu.errors import KernelError
@@ -18,31 +15,6 @@ from netkit_edu.program import isa
 from netkit_edu.program.object import Insn
 
 BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT = 26, 25
-FORMAT = "nk %llx %d %d"
-_ASSEMBLY = """
-    r6 = r1
-    r2 = r10
-    r2 += -8
-    call bpf_get_func_ret
-    {text}
-    r1 = r10
-    r1 += -24
-    r2 = {size}
-    r3 = *(u64 *)(r6 +0)
-    r4 = {number}
-    r5 = *(u64 *)(r10 -8)
-    call bpf_trace_printk
-    r0 = 0
-    exit
-"""
-
-
-def told(number: int) -> tuple[Insn, ...]:
-    """Return the program that tells of the end of the program with this id."""
-    text = FORMAT.encode().ljust(16, b"\0")
-    words = struct.unpack("<2Q", text)
-    stores = "\n".join(f"r3 = {word:#x} ll\n*(u64 *)(r10 {8 * n - 24}) = r3" for n, word in enumerate(words))
-    return isa.assemble(_ASSEMBLY.format(text=stores, size=len(FORMAT) + 1, number=number))
 
 
 def watch(door: Door, fd: int, main: int, insns: Iterable[Insn], *, name: str = "nk_fexit") -> int:
@@ -51,8 +23,8 @@ def watch(door: Door, fd: int, main: int, insns: Iterable[Insn], *, name: str = 
     Args:
         fd: the descriptor in the door of the program whose end is watched.
         main: the type id of its main function in its own BTF (`btfload.Types.main`).
-        insns: what runs there, for example what `told` returns; descriptors of maps are the door's. Its context holds
-            the arguments as u64, of which the first is the skb, and is for bpf_get_func_ret.
+        insns: what runs there; descriptors of maps are the door's. Its context holds the arguments as u64, of which
+            the first is the skb, and is for bpf_get_func_ret.
         name: what the kernel calls it.
 
     Raises:
@@ -73,11 +45,3 @@ def watch(door: Door, fd: int, main: int, insns: Iterable[Insn], *, name: str = 
     if link.errno:
         raise KernelError(link.errno)
     return link.value
-
-
-def read_line(text: str) -> tuple[int, int, int] | None:
-    """Return the skb's address, the program's id and what it returned, if an event's text tells that; else None."""
-    words = text.split()
-    if len(words) != 4 or words[0] != "nk":
-        return None
-    return int(words[1], 16), int(words[2]), int(words[3])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 from collections.abc import Callable, Sequence
 
 from netkit_edu.errors import BackendUnavailable, KernelError, UsageError
@@ -18,6 +19,7 @@ TRACEFS = "/sys/kernel/tracing"
 PREFIX = "netkit-edu-"
 KFREE_SKB = "skb/kfree_skb"
 _PIECE, _AT_ONCE = 1 << 16, 16  # bytes of one read, reads in one round trip
+_REST = struct.pack("<qq", 0, 20_000_000)  # seconds, nanoseconds
 _TIMEOUT = 30.0  # seconds
 _NUMBERS: dict[tuple[str, ...], dict[str, int]] = {}  # by release and loaded modules: to list them takes seconds
 
@@ -56,6 +58,7 @@ def ftrace(
         _set_up(door, instance, functions, events, release)
         run()
         batch = door.batch()
+        batch.call("nanosleep", _REST, 0)  # another CPU's softirq may still be at it
         write_file(batch, f"{instance}/tracing_on", "0")
         batch.run()
         lines = _read(door, f"{instance}/trace").splitlines()

@@ -126,6 +126,7 @@ def test_closed_machine_is_gone_and_says_so():
 
 
 def test_build_is_shown_where_somebody_looks(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     machine._say("boot", "quietly")
     assert capsys.readouterr().out == ""
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
