@@ -13,8 +13,15 @@ from collections.abc import Mapping
 from netkit_edu.backend import Chain
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import netkit
-from netkit_edu.sim.newlink import DELLINK, NEWLINK
-from netkit_edu.sim.rtnetlink import LinkAttrs, check_newlink, do_set_master, do_setlink, unregister_netdevice
+from netkit_edu.sim.newlink import CHECK, DELLINK, NEWLINK
+from netkit_edu.sim.rtnetlink import (
+    LinkAttrs,
+    check_newlink,
+    do_set_master,
+    do_setlink,
+    unregister_netdevice,
+    validate_address,
+)
 from netkit_edu.uapi import BpfCmd, Ifla, IflaNetkit, VethInfo
 
 IFINFOMSG_LEN = 16  # bytes
@@ -126,6 +133,7 @@ def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, d
     if create:
         check_newlink(net, tb)
         tb_net = netkit.rtnl_link_get_net(tb)
+        CHECK.get(kind, validate_address)(tb)
         peer_tb = None if peer_info is None else rtnl_nla_parse_ifinfomsg(kernel, tb_net, peer_info)
         dev = NEWLINK[kind](kernel, tb, peer_tb, read)
         try:

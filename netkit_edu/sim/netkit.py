@@ -225,6 +225,7 @@ def netkit_new_link(kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data: Mapp
     netkit_validate(data)
     tbp = peer_tb or tb.inherited()
     validate_address(tb)
+    netkit_check_link(tb)
     validate_address(tbp)
     mode = data.get("mode", Mode.L3)
     netkit_check_mode(mode)
@@ -252,6 +253,12 @@ def netkit_new_link(kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data: Mapp
     dev.priv.peer = dev.peer = peer
     peer.priv.peer = peer.peer = dev
     return dev
+
+
+def netkit_check_link(tb: LinkAttrs) -> None:
+    """What rtnetlink finds wrong with the primary as it creates it, before netkit's own code is asked."""
+    nk = Netkit(primary=True, policy=int(Policy.PASS), scrub=int(Scrub.DEFAULT), mode=int(Mode.L3))
+    rtnl_create_link(netkit_setup(nk, bytes(6)), tb)
 
 
 def netkit_change_link(dev: NetDevice, data: Mapping[str, int]) -> None:

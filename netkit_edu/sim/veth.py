@@ -9,7 +9,7 @@ from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import KernelError
 from netkit_edu.sim import dev as core
 from netkit_edu.sim.ethtool import GSO_MAX_SIZE, NUM_QUEUES_MAX, VETH_FEATURES
-from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps, eth_mac_addr
+from netkit_edu.sim.netdevice import ETH_MAX_MTU, ETH_MIN_MTU, NetDevice, NetDeviceOps, eth_mac_addr
 from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
     register_netdevice,
@@ -91,11 +91,18 @@ def veth_setup(kernel) -> NetDevice:
     return dev
 
 
+def veth_validate(tb: LinkAttrs) -> None:
+    """An address and an MTU that a veth device can have; of the MTU it says no more than EINVAL."""
+    validate_address(tb)
+    if tb.mtu is not None and not ETH_MIN_MTU <= tb.mtu <= ETH_MAX_MTU:
+        raise KernelError("EINVAL")
+
+
 def veth_newlink(kernel, tb: LinkAttrs, peer_tb: LinkAttrs | None, data) -> NetDevice:
     """Create a pair; the other end is registered first."""
     tbp = peer_tb or tb.inherited()
-    validate_address(tb)
-    validate_address(tbp)
+    veth_validate(tb)
+    veth_validate(tbp)
     peer_net = rtnl_link_get_net(tbp)
     peer, dev = veth_setup(kernel), veth_setup(kernel)
     rtnl_create_link(dev, tb)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from netkit_edu.errors import KernelError
 from netkit_edu.sys import ifinfomsg, u32
 from netkit_edu.uapi import Ifla, IflaNetkit, Mode, Policy, Scrub
 from tests.contract.conftest import refused
@@ -193,3 +194,18 @@ def test_of_a_pairs_place_size_and_name_the_place_is_looked_at_first_and_the_nam
     for where, errno in ({Ifla.NET_NS_FD: u32(9999)}, "EBADF"), ({Ifla.NET_NS_PID: u32(9999)}, "ESRCH"), ({}, "EINVAL"):
         refused(errno, lambda where=where: create(data={PEER_INFO: ifinfomsg(small | where)}))
     refused("EEXIST", lambda: create(data={PEER_INFO: ifinfomsg({IFNAME: b"eth0"})}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "attrs", "peer", "answer"),
+    [
+        ("netkit", {}, {Ifla.IFNAME: b""}, ("EINVAL", "mtu greater than device maximum")),
+        ("netkit", {Ifla.ADDRESS: bytes.fromhex("020000007701")}, None, ("EINVAL", "mtu greater than device maximum")),
+        ("veth", {}, None, ("EINVAL", "")),
+    ],
+)
+def test_the_primarys_own_mtu_is_judged_before_the_kinds_code_is_asked(lab, kind, attrs, peer, answer):
+    data = None if peer is None else {IflaNetkit.PEER_INFO: ifinfomsg(peer)}
+    with pytest.raises(KernelError) as answered:
+        lab.node("n").sys.link_create(kind, attrs={Ifla.MTU: u32(65536), **attrs}, data=data)
+    assert (answered.value.name, answered.value.extack) == answer
