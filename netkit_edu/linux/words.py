@@ -12,6 +12,7 @@ from netkit_edu.linux.records import Record
 from netkit_edu.linux.way import Way
 from netkit_edu.uapi import ETH_P_IPV6, IFF_UP, Verdict
 
+XMIT_RECURSION_LIMIT = 8  # net/core/dev.h
 HOOK_POINTS = ("PREROUTING", "LOCAL_IN", "FORWARD", "LOCAL_OUT", "POSTROUTING")
 _LOCAL, _BROADCAST, _UNREACHABLE = 2, 3, 7  # RTN_* (include/uapi/linux/rtnetlink.h)
 _QDISCS = {"pfifo_fa": "pfifo_fast"}  # the record holds eight letters
@@ -142,6 +143,8 @@ def _redirect(place: str, record: Record, way: Way) -> tuple[FateKind, str]:
     since = (
         functions[len(functions) - functions[::-1].index("skb_do_redirect") :] if "skb_do_redirect" in functions else []
     )
+    if place == "skb_do_redirect" and functions.count("skb_do_redirect") > XMIT_RECURSION_LIMIT:
+        return FateKind.DROPPED, "recursion limit reached on datapath, buggy bpf program?"
     if place == "skb_do_redirect" and "ip_route_output_flow" in since:
         found = [hop.detail for hop in way.hops if hop.kind is HopKind.LOOKUP][-1:]
         why = " (ENETUNREACH)" if found in ([], ["no route"]) else ""

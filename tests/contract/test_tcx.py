@@ -224,3 +224,25 @@ def test_a_list_holds_63_programs(lab, con, programs):
         con.device.attach_tcx(lab.load(programs["next"]), "ingress")
     refused("ERANGE", lambda: con.device.attach_tcx(programs["next"], "ingress"))
     assert len(con.device.tcx_chain("ingress").entries) == 63
+
+
+ROUND = """
+#include "netkit_edu.h"
+volatile const __u32 TARGET, HOP;
+SEC("tcx/egress") int around(struct __sk_buff *skb)
+{
+    struct bpf_redir_neigh next = { .nh_family = 2, .ipv4_nh = HOP };
+
+    return bpf_redirect_neigh(TARGET, &next, sizeof(next), 0);
+}
+"""
+
+
+def test_a_device_that_redirects_to_itself_drops_when_the_kernel_has_enough(lab, con, hst, moved):
+    """Each round calls the next inside itself: beyond a depth of eight bpf_out_neigh_v4 gives up (filter.c, 6.12)."""
+    hop = int.from_bytes(bytes(map(int, con.ip.split("."))), "little")
+    counted = moved(hst, con.device)
+    with hst.attach_tcx(nk.compile(ROUND)["around"].bind(TARGET=hst.ifindex, HOP=hop)):
+        journey = lab.host.send(nk.IP(dst=con.ip) / nk.UDP(dport=PORT) / PAYLOAD)
+    assert journey.fate.kind is FateKind.DROPPED and "recursion limit" in journey.fate.reason
+    assert counted() == [{"tx_dropped": 1}, {}] and journey.sender_error is None
