@@ -20,6 +20,8 @@ from netkit_edu.uapi import ETH_HLEN, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IPPROTO_I
 
 ICMPHDR_LEN, IPV6HDR_LEN, ARPHDR_LEN = 8, 40, 8  # bytes
 
+LL_RESERVED_SPACE, PAGE_SIZE = 16, 4096  # bytes
+
 
 def raw_sendmsg(sk: Sock, trace, packet: bytes) -> int:
     """Send a packet whose IP header the caller wrote; returns 0 or a negative errno."""
@@ -78,6 +80,8 @@ def packet_snd(sk: Sock, trace, frame: bytes) -> int:
     if len(frame) < ETH_HLEN:
         raise KernelError("EINVAL", hint="a frame starts with a 14-byte Ethernet header")
     skb = alloc_skb(trace, frame, protocol=int.from_bytes(frame[12:14], "big"))
+    if LL_RESERVED_SPACE + len(frame) >= PAGE_SIZE:
+        skb.linear = ETH_HLEN  # packet_alloc_skb: more than a page lies in fragments, but for the device's header
     skb.dev, skb.sk = dev, sk
     skb.mark, skb.priority = sk.mark, sk.priority
     packet_parse_headers(skb)

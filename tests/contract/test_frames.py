@@ -62,3 +62,30 @@ def test_a_sockets_packet_is_cut_down_to_its_ip_header(lab, con, via):
         numbers[0] = length
         lab.host.send(packet, via=via)
         assert numbers[1] == answer, length
+
+
+WINDOW = """
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __s64); }
+    window SEC(".maps");
+
+SEC("netkit/primary") int look(struct __sk_buff *skb)
+{
+    __u32 zero = 0;
+    __s64 *seen = bpf_map_lookup_elem(&window, &zero);
+
+    if (seen)
+        *seen = (long)skb->data_end - (long)skb->data;
+    return NETKIT_DROP;
+}
+char LICENSE[] SEC("license") = "GPL";
+"""
+
+
+@pytest.mark.parametrize(("length", "seen"), [(1000, 1000), (4079, 4079), (4080, 14), (5042, 14)])
+def test_of_a_frame_longer_than_a_page_a_program_sees_the_device_header_alone(lab, con, hst, length, seen):
+    """packet_alloc_skb: what does not fit a page with its reserve lies in fragments (net/packet/af_packet.c)."""
+    hst.set(mtu=9000)
+    frame = bytes(12) + b"\x88\xb5" + bytes(length - 14)
+    with hst.attach(nk.compile(f'#include "netkit_edu.h"\n{WINDOW}')["look"]) as att:
+        lab.kernel_calls.send(lab.host.ns, SendRequest(frame, "packet", hst.ifindex))
+        assert att.maps["window"][0] == seen
