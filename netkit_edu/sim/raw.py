@@ -75,7 +75,8 @@ def packet_snd(sk: Sock, trace, frame: bytes) -> int:
     trace.hop("packet_snd", net)
     if not dev.up:
         raise KernelError("ENETDOWN")
-    if len(frame) > dev.mtu + ETH_HLEN and not sk.gso_size:
+    tagged = frame[12:14] == b"\x81\0" and dev is not net.loopback  # packet_extra_vlan_len_allowed
+    if len(frame) > dev.mtu + ETH_HLEN + VLAN_HLEN * tagged and not sk.gso_size:
         raise KernelError("EMSGSIZE")
     if len(frame) < ETH_HLEN:
         raise KernelError("EINVAL", hint="a frame starts with a 14-byte Ethernet header")

@@ -89,3 +89,13 @@ def test_of_a_frame_longer_than_a_page_a_program_sees_the_device_header_alone(la
     with hst.attach(nk.compile(f'#include "netkit_edu.h"\n{WINDOW}')["look"]) as att:
         lab.kernel_calls.send(lab.host.ns, SendRequest(frame, "packet", hst.ifindex))
         assert att.maps["window"][0] == seen
+
+
+@pytest.mark.parametrize(("ethertype", "length", "error"), [
+    (0x8100, 1518, None), (0x8100, 1519, "EMSGSIZE"), (0x88A8, 1514, None), (0x88A8, 1518, "EMSGSIZE"),
+])  # fmt: skip
+def test_a_tag_may_stand_beyond_the_mtu(lab, con, hst, ethertype, length, error):
+    """packet_extra_vlan_len_allowed: four bytes more for an 802.1Q tag (net/packet/af_packet.c)."""
+    frame = (bytes(12) + ethertype.to_bytes(2, "big") + b"\0\1\x08\0" + IPV4).ljust(length, b"\0")
+    journey = lab.kernel_calls.send(lab.host.ns, SendRequest(frame, "packet", hst.ifindex))
+    assert journey.sender_error == error
