@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from netkit_edu.errors import BackendUnavailable, KernelError, UsageError
-from netkit_edu.linux.door import Door
+from netkit_edu.linux.door import Batch, Door
 from netkit_edu.linux.netns import open_file, write_file
 from netkit_edu.linux.syscalls import O_WRONLY
 
@@ -50,6 +50,7 @@ def ftrace(
         UsageError: it has no function, or no event, of one of the names.
     """
     instance = f"{TRACEFS}/instances/{PREFIX}{os.getpid()}-{door.pid}"
+    door.at_end(_removal(door, instance))
     try:
         door.call("mkdir", instance.encode() + b"\0", 0o700)
     except KernelError as error:
@@ -116,9 +117,14 @@ def _read(door: Door, path: str) -> str:
     return b"".join(parts).decode()
 
 
+def _removal(door: Door, instance: str) -> Batch:
+    """What takes the instance away; left with the door too, since it has a name that a killed process would leave."""
+    batch = door.batch()
+    write_file(batch, f"{instance}/current_tracer", "nop", must=False)
+    batch.call("rmdir", instance.encode() + b"\0", must=False)
+    return batch
+
+
 def _remove(door: Door, instance: str) -> None:
     with contextlib.suppress(KernelError):
-        batch = door.batch()
-        write_file(batch, f"{instance}/current_tracer", "nop", must=False)
-        batch.call("rmdir", instance.encode() + b"\0", must=False)
-        batch.run(_TIMEOUT)
+        _removal(door, instance).run(_TIMEOUT)

@@ -176,12 +176,6 @@ class Tracer:
             if not self._silent:
                 self._look_at(number)
 
-    def unwatch(self, number: int) -> None:
-        """Let go of a program; it can be unloaded then."""
-        self._watched.pop(number, None)
-        if (fd := self._watching.pop(number, -1)) >= 0:
-            self._backend.door.call("close", fd)
-
     def silence(self) -> None:
         """Let go of all functions and programs until the next `start`; they cost what they cost without us."""
         if not self._silent:
