@@ -12,32 +12,31 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 
 from netkit_edu import measuring, watching
-from netkit_edu.arguments import choice, device_name, mac_address, whole_number
+from netkit_edu.arguments import device_name, whole_number
 from netkit_edu.backend import Backend, CpuTime, SoftnetStat
 from netkit_edu.costs import Cost
 from netkit_edu.device import Device, Pair
 from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.linkoptions import link_attrs, netkit_info
 from netkit_edu.loaded import LoadedProgram, program_of
 from netkit_edu.node import OUTSIDE_IP, Node, Outside, Pod
+from netkit_edu.opening import open_backend
 from netkit_edu.typedmap import TypedMap
-from netkit_edu.uapi import Mode, Policy, Scrub
+from netkit_edu.uapi import Mode
 
-BACKENDS = ("sim", "vm", "host")
 KINDS = ("veth", "netkit")
-QDISCS = ("noqueue", "pfifo", "pfifo_fast", "fq_codel", "fq")
 MAX_PODS = 254
 MAX_CPUS = 1024
 MAX_BACKLOG = (1 << 31) - 1  # packets: the sysctl is an int
 NIC_IP = "192.0.2.1"
-_NETKIT_OPTIONS = {"mode": Mode, "policy": Policy, "peer_policy": Policy, "scrub": Scrub, "peer_scrub": Scrub}
 
 
 class Lab:
     """A small network on one backend. A context manager; ``close()`` frees everything, and so does forgetting it.
 
     Args:
-        backend: "sim" (anywhere), "vm", "host", or "auto" for the best this machine has; by default what the
-            environment variable NETKIT_EDU_BACKEND says, else "sim".
+        backend: "sim" (anywhere), "vm", "host", or "auto" for the best this machine has, in the order vm, host with
+            netkit, sim; by default what the environment variable NETKIT_EDU_BACKEND says, else "sim".
         cpus: how many CPUs, each with a backlog of its own.
         backlog: packets that fit one CPU's backlog (net.core.netdev_max_backlog).
 
@@ -50,7 +49,7 @@ class Lab:
         self.closed = False
         whole_number(cpus, "cpus", 1, MAX_CPUS)
         whole_number(backlog, "backlog", 0, MAX_BACKLOG)
-        self._calls, built = _open_backend(backend or os.environ.get("NETKIT_EDU_BACKEND") or "sim", cpus, backlog)
+        self._calls, built = open_backend(backend or os.environ.get("NETKIT_EDU_BACKEND") or "sim", cpus, backlog)
         self._finalizer = weakref.finalize(self, self._calls.close)
         self._devices: dict[tuple[int, int], Device] = {}
         self._programs: dict = {}
@@ -134,7 +133,7 @@ class Lab:
         if number > MAX_PODS:
             raise UsageError(f"a lab numbers its pods from 1 to {MAX_PODS}")
         options = {"mode": mode, "policy": policy, "peer_policy": peer_policy, "scrub": scrub, "peer_scrub": peer_scrub}
-        info = _netkit_info(device, options)
+        info = netkit_info(device, options)
         self._check_name(name)
         pod = Pod(self, name)
         try:
@@ -176,9 +175,9 @@ class Lab:
         device_name(name)
         peer_name = device_name(peer_name or ("eth0" if peer_in is not primary_in else f"{name}p"))
         kind = self._kind(kind, "kind")
-        info = _netkit_info(kind, options)
-        peer = {"name": peer_name, **_link_attrs(peer_attrs, "peer_attrs")}
-        return self._link(kind, name, primary_in, peer_in, _link_attrs(attrs, "attrs"), peer, info)
+        info = netkit_info(kind, options)
+        peer = {"name": peer_name, **link_attrs(peer_attrs, "peer_attrs")}
+        return self._link(kind, name, primary_in, peer_in, link_attrs(attrs, "attrs"), peer, info)
 
     def dummy(self, name: str, *, node: Node | None = None) -> Device:
         """Create a dummy device, which swallows what it is given to send; down, on the host by default.
@@ -370,66 +369,3 @@ class Lab:
             return f"<lab on {self.backend}, closed>"
         nodes = "".join(f"\n  {node!r}" for node in self.nodes.values())
         return f"<lab on {self.backend} (Linux {self.kernel}){nodes}>"
-
-
-def _netkit_info(kind: str, options: Mapping) -> dict[str, int]:
-    """Return the given options of a netkit device as numbers; the kernel's own defaults stand for the others."""
-    if unknown := sorted(options.keys() - _NETKIT_OPTIONS.keys()):
-        raise UsageError(f"no option {', '.join(unknown)}; there are: {', '.join(_NETKIT_OPTIONS)}")
-    given = {name: value for name, value in options.items() if value is not None}
-    if given and kind != "netkit":
-        raise UsageError(f"{', '.join(given)}: only netkit devices have that, not {kind}")
-    return {name: choice(_NETKIT_OPTIONS[name], value, name) for name, value in given.items()}
-
-
-def _link_attrs(given: Mapping | None, what: str) -> dict:
-    """Return ordinary link attributes; `UsageError` for one that there is not, or that cannot have such a value."""
-    checks = {
-        "mtu": lambda v: whole_number(v, "mtu"), "mac": mac_address, "ifindex": _ifindex, "qdisc": _qdisc,
-        **{key: lambda v, key=key: whole_number(v, key) for key in ("num_tx_queues", "num_rx_queues")},
-    }  # fmt: skip
-    if not isinstance(given or {}, Mapping) or (given or {}).keys() - checks.keys():
-        raise UsageError(f"{what} is a dict with some of {', '.join(map(repr, checks))}, not {given!r}")
-    return {name: checks[name](value) for name, value in (given or {}).items()}
-
-
-def _qdisc(value) -> str:
-    if not isinstance(value, str) or value not in QDISCS:
-        raise UsageError(f"qdisc is one of {', '.join(map(repr, QDISCS))}, not {value!r}")
-    return value
-
-
-def _ifindex(value) -> int:
-    return whole_number(value, "ifindex", 1, (1 << 31) - 1)
-
-
-def _nothing() -> None:
-    """Nothing is to be done."""
-
-
-def _open_backend(name: str, cpus: int, backlog: int) -> tuple[Backend, Callable[[], None]]:
-    """Return a backend, and what to call when the lab's first devices stand."""
-    if name in ("sim", "auto"):
-        from netkit_edu.sim.backend import SimBackend
-
-        return SimBackend(cpus=cpus, backlog=backlog), _nothing
-    if name == "vm":
-        from netkit_edu.linux.backend import DEFAULT_BACKLOG, LinuxBackend
-        from netkit_edu.vm.machine import open_vm
-
-        usual = backlog == DEFAULT_BACKLOG
-        machine = open_vm(cpus, rehearsing=usual)
-        linux = LinuxBackend(
-            machine.door, name="vm", kernel=machine.kernel, cpus=range(cpus), backlog=backlog, close=machine.close
-        )
-        return linux, machine.settled if usual else _nothing
-    if name == "host":
-        from netkit_edu.linux.backend import LinuxBackend
-        from netkit_edu.linux.host import open_host
-
-        host = open_host(cpus, backlog)
-        linux = LinuxBackend(
-            host.door, name="host", kernel=host.kernel, cpus=host.cpus, backlog=backlog, close=host.close
-        )
-        return linux, _nothing
-    raise UsageError(f"backend is one of {', '.join(map(repr, (*BACKENDS, 'auto')))}, not {name!r}")

@@ -39,6 +39,8 @@ FLOORS = (
     "node",
     "measuring",
     "watching",
+    "linkoptions",
+    "opening",
     "lab",
     "dialect",
     "compare",

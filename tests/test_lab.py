@@ -10,6 +10,7 @@ import gc
 import pytest
 
 import netkit_edu as nk
+from netkit_edu import opening
 from netkit_edu.errors import BackendUnavailable, KernelError, PacketError, UsageError
 from netkit_edu.journey import Fate, FateKind, Journey
 from netkit_edu.packet import EPHEMERAL_PORT
@@ -69,6 +70,39 @@ def test_the_simulator_is_the_default(monkeypatch):
     monkeypatch.delenv("NETKIT_EDU_BACKEND", raising=False)
     with nk.Lab() as lab:
         assert (lab.backend, lab.kernel) == ("sim", "6.12")
+
+
+def _no(*_):
+    raise BackendUnavailable("not here")
+
+
+@pytest.mark.parametrize(
+    ("vm", "netkit", "host", "best"),
+    [(True, True, True, "vm"), (False, True, True, "host"), (False, True, False, "sim"), (False, False, True, "sim")],
+)
+def test_auto_is_the_best_that_the_machine_has(monkeypatch, vm, netkit, host, best):
+    def simulator(name):
+        return lambda cpus, backlog: (opening._open_sim(cpus, backlog)[0], lambda: chosen.append(name))
+
+    chosen = []
+    monkeypatch.setattr(opening, "host_has_netkit", lambda: netkit)
+    monkeypatch.setitem(opening._OPEN, "vm", simulator("vm") if vm else _no)
+    monkeypatch.setitem(opening._OPEN, "host", simulator("host") if host else _no)
+    with nk.Lab("auto"):
+        assert (chosen or ["sim"]) == [best]
+
+
+@pytest.mark.vm
+def test_auto_is_a_virtual_machine_where_one_can_be_had():
+    with nk.Lab("auto") as lab:
+        assert lab.backend == "vm"
+
+
+def test_a_machine_without_linux_says_so(monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    for name in ("vm", "host"):
+        with pytest.raises(BackendUnavailable, match=f"Lab\\('{name}'\\) needs a machine that runs Linux"):
+            nk.Lab(name)
     with nk.Lab("auto") as lab:
         assert lab.backend == "sim"
 

@@ -24,6 +24,13 @@ print("verdict", interpreter.load(code, made).run(SkBuff(FRAME), World()))
 print("counted", int.from_bytes(made["seen"].lookup(key), "little"))
 print("steps", sum(1 for _ in interpreter.load(code, made).step(SkBuff(FRAME), World())) > 3)
 
-lab = nk.Lab("sim")
+for backend in ("vm", "host"):
+    try:
+        nk.Lab(backend)
+    except nk.BackendUnavailable as error:
+        print(backend, error)
+print("recorded", nk.on_linux("09.beside", lambda lab: None).label)
+
+lab = nk.Lab("auto")
 db = lab.pod("db", device="netkit")
 print("fate", db.send(PACKET).fate.kind)

@@ -40,4 +40,11 @@ def test_the_core_imports_and_runs_a_prebuilt_object_in_the_browsers_python(arch
     words = ["node", str(HERE / "run.mjs"), str(PYODIDE), str(HERE / "core.py"), *map(str, archives), str(prebuilt)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines() == ["verdict 2", "counted 1", "steps True", "fate delivered"]
+    *said, label, fate = done.stdout.splitlines()
+    assert said == [
+        "verdict 2", "counted 1", "steps True",
+        "vm nk.Lab('vm') needs a machine that runs Linux: here there is nk.Lab('sim')",
+        "host nk.Lab('host') needs a machine that runs Linux: here there is nk.Lab('sim')",
+    ]  # fmt: skip
+    assert label.startswith("recorded recorded on Linux 6.12.") and label.endswith("here there is nk.Lab('sim')")
+    assert fate == "fate delivered"
