@@ -105,23 +105,25 @@ def ip_rcv_finish_core(skb: SkBuff, iph: Iphdr) -> bool:
         if refused:
             kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, refused)
             return False
-    elif skb.dst.type is RTN_UNICAST:
-        return ip_output_route_input(skb)
+        brought_back = False
+    else:
+        brought_back = skb.dst.type in (RTN_UNICAST, RTN_MULTICAST)
     if skb.dst.type is RTN_MULTICAST:
         IP_UPD_PO_STATS(skb.dev.net, INMCAST, len(skb))
     elif skb.dst.type is RTN_BROADCAST:
         IP_UPD_PO_STATS(skb.dev.net, INBCAST, len(skb))
-    return True
+    return ip_output_route_input(skb) if brought_back else True
 
 
 def ip_output_route_input(skb: SkBuff) -> bool:
     """The loopback brought back a packet routed elsewhere: what was sent through the loopback is for us (RTCF_LOCAL).
 
-    That is the function which a route for packets that leave has for those that come in, set by rt_dst_alloc.
+    That is the function which a route for packets that leave has for those that come in, set by rt_dst_alloc: a group's
+    is no exception unless it is joined, and nobody joins one here.
     """
-    dev = skb.dst.dev
-    if dev.flags & IFF_LOOPBACK:
-        skb.dst = Rt(dev, RTN_LOCAL)
+    rt = skb.dst
+    if rt.dev.flags & IFF_LOOPBACK:
+        skb.dst = Rt(rt.dev, RTN_LOCAL if rt.type is RTN_UNICAST else rt.type)
         return True
     kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "came back by the loopback though its route leads elsewhere")
     return False

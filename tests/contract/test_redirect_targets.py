@@ -145,3 +145,13 @@ def test_a_hosts_own_packet_that_is_put_on_its_loopback_is_a_martian(lab):
     frame = bytes(12) + b"\x08\0" + bytes(nk.IP(src="10.9.0.1", dst="10.9.0.2") / nk.UDP(dport=7) / b"hi")
     journey = lab.host.send(frame, via="packet", dev=pair.primary)
     assert not journey.fate.delivered and not lab.host.received
+
+
+def test_a_copy_to_a_group_that_is_put_on_the_loopback_is_received_and_no_more(lab, con):
+    """Its route has no way in, since nobody has joined the group (net/ipv4/route.c:__mkroute_output)."""
+    to_lo = nk.compile('SEC("tc") int to_lo(struct __sk_buff *skb) { bpf_clone_redirect(skb, 1, 0); return 2; }')
+    con.device.attach_tcx(to_lo["to_lo"], "egress")
+    journey = con.send(nk.IP(src=con.ip, dst="224.0.0.5") / nk.UDP(dport=PORT) / PAYLOAD)
+    assert (journey.fate.kind, journey.fate.node) == (DROP, "con") and not con.received
+    counted = {name: n for name, n in con.snmp.items() if n and name.startswith(("IpIn", "IpExtInM"))}
+    assert counted == {"IpInReceives": 1, "IpExtInMcastPkts": 1, "IpExtInMcastOctets": 128}
