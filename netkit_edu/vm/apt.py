@@ -94,6 +94,6 @@ def _unpack(package: Path, ready: Path) -> None:
         with tarfile.open(fileobj=tool.stdout, mode="r|") as tar:
             for member in tar:
                 name = PurePosixPath(member.name).name
-                wanted = "vmlinuz" if name.startswith("vmlinuz-") else name
+                wanted = "vmlinuz" if name.startswith("vmlinuz") else name
                 if member.isfile() and (wanted == "vmlinuz" or name.split(".")[0] in kernel.MODULES and ".ko" in name):
                     (ready / wanted).write_bytes(tar.extractfile(member).read())

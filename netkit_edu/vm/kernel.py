@@ -21,8 +21,9 @@ from netkit_edu.errors import BackendUnavailable
 MODULES = ("veth", "dummy", "llc", "stp", "bridge")
 LEAST = (6, 7)  # where netkit begins
 COURSE = (6, 12)
-PACKAGES = ("linux-image-6", "linux-image-unsigned-6", "linux-modules-6")  # how the names of packages begin
-_DEBIAN = re.compile(r"linux-image-(?P<release>\d[\w.+~-]*-cloud-amd64)-unsigned")
+PACKAGES = ("linux-image-6", "linux-image-unsigned-", "linux-binary-", "linux-modules-")  # how their names begin
+_DEBIAN = re.compile(r"linux-image-(?P<release>\d[\w.+~-]*-cloud-amd64)-unsigned")  # up to 6.18, with its modules
+_DEBIAN_PARTS = re.compile(r"linux-binary-(unsigned-)?(?P<release>\d[\w.+~-]*-cloud-amd64)")
 _UBUNTU = re.compile(r"linux-image-unsigned-(?P<release>\d[\w.+~-]*-generic)")
 _BOOT_HEADER = 0x1F1  # Documentation/arch/x86/boot.rst
 _XZ, _ZSTD = ".xz", ".zst"
@@ -104,7 +105,8 @@ def unpacked(path: Path) -> bytes:
 def named() -> Kernel | None:
     """Return the kernel that ``NETKIT_EDU_KERNEL`` names, None if it names none.
 
-    Its modules lie below ``NETKIT_EDU_MODULES``, ``lib/modules`` beside its folder, or ``/lib/modules``.
+    Its modules lie below ``NETKIT_EDU_MODULES``, in its own folder, in ``lib/modules`` or ``usr/lib/modules`` beside that,
+    or in ``/lib/modules``: so it may lie in an installed system, or in a package that was only unpacked.
 
     Raises:
         BackendUnavailable: it cannot be read, or is no bzImage.
@@ -123,7 +125,10 @@ def named() -> Kernel | None:
         if not modules:
             raise BackendUnavailable(f"NETKIT_EDU_MODULES names {place}, which has no veth module")
     else:
-        modules = find_modules(path.parent.parent / "lib/modules" / release, Path("/lib/modules") / release)
+        own, above = path.parent, path.parent.parent
+        holds = (own / "kernel").is_dir() or any(own.glob("*.ko*"))
+        beside = [root / "lib/modules" / release for root in (above, above / "usr", Path("/"))]
+        modules = find_modules(*[own] * holds, *beside)
     return Kernel(path, release, modules, "NETKIT_EDU_KERNEL")
 
 
@@ -160,7 +165,7 @@ def choose(names: list[str]) -> tuple[str, ...]:
     """
     found = []
     for name in names:
-        match = _DEBIAN.fullmatch(name) or _UBUNTU.fullmatch(name)
+        match = _DEBIAN.fullmatch(name) or _DEBIAN_PARTS.fullmatch(name) or _UBUNTU.fullmatch(name)
         if match is None or (series := (version := _version(match["release"]))[:2]) < LEAST:
             continue
         rank = (1, *(-n for n in series), version) if series >= COURSE else (0, *series, version)

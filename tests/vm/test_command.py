@@ -86,6 +86,29 @@ def test_kernel_that_is_named_comes_first_with_the_modules_beside_it(tmp_path, m
     assert (found.path, found.release, list(found.modules)) == (path, "6.12.9-mine", ["veth", "dummy"])
 
 
+@pytest.mark.parametrize(
+    ("image", "modules"),
+    [
+        ("boot/vmlinuz-7.0.1", "usr/lib/modules/7.0.1/kernel/drivers/net"),  # a package that was unpacked
+        ("usr/lib/modules/7.2.1/vmlinuz", "usr/lib/modules/7.2.1/kernel/drivers/net"),
+        ("kernels/7.0.1/vmlinuz", "kernels/7.0.1"),
+    ],
+)
+def test_modules_of_a_named_kernel_are_found_where_packages_have_them(tmp_path, monkeypatch, image, modules):
+    path = bzimage((tmp_path / image).parent, "7.2.1" if "7.2.1" in image else "7.0.1", Path(image).name)
+    (tmp_path / modules).mkdir(parents=True, exist_ok=True)
+    (tmp_path / modules / "veth.ko.xz").write_bytes(b"")
+    monkeypatch.setenv("NETKIT_EDU_KERNEL", str(path))
+    assert list(kernel.named().modules) == ["veth"]
+
+
+def test_folders_below_a_named_kernel_are_not_searched(tmp_path, monkeypatch):
+    monkeypatch.setenv("NETKIT_EDU_KERNEL", str(bzimage(tmp_path, "7.0.1")))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "veth.ko").write_bytes(b"of another kernel")
+    assert not kernel.named().modules
+
+
 def test_modules_may_be_named_as_well(tmp_path, monkeypatch):
     monkeypatch.setenv("NETKIT_EDU_KERNEL", str(bzimage(tmp_path, "6.12.9")))
     monkeypatch.setenv("NETKIT_EDU_MODULES", str(tmp_path / "mine"))
@@ -139,6 +162,15 @@ def test_newest_downloaded_kernel_is_taken(tmp_path):
             ("linux-image-unsigned-6.14.0-9-generic", "linux-modules-6.14.0-9-generic"),
         ),
         (["linux-image-unsigned-6.5.0-9-generic", "linux-modules-6.5.0-9-generic"], ()),
+        (
+            [f"linux-{what}-7.{n}.0-9-generic" for what in ("image-unsigned", "modules") for n in (0, 1)],
+            ("linux-image-unsigned-7.0.0-9-generic", "linux-modules-7.0.0-9-generic"),
+        ),
+        (  # Debian from 6.19 on: the image is in a package of its own, and one more name has nothing but a list of them
+            [f"linux-{what}-7.2.13+deb14-cloud-amd64" for what in ("image", "binary", "binary-unsigned", "modules")],
+            ("linux-binary-unsigned-7.2.13+deb14-cloud-amd64", "linux-modules-7.2.13+deb14-cloud-amd64"),
+        ),
+        (["linux-binary-7.2.13+deb14-cloud-amd64"], ()),
     ],
 )
 def test_package_is_6_12_or_what_is_nearest_to_it(names, chosen):
