@@ -105,8 +105,8 @@ def unpacked(path: Path) -> bytes:
 def named() -> Kernel | None:
     """Return the kernel that ``NETKIT_EDU_KERNEL`` names, None if it names none.
 
-    Its modules lie below ``NETKIT_EDU_MODULES``, in its own folder, in ``lib/modules`` or ``usr/lib/modules`` beside that,
-    or in ``/lib/modules``: so it may lie in an installed system, or in a package that was only unpacked.
+    Its modules lie below ``NETKIT_EDU_MODULES``, in its own folder, in ``lib/modules`` or ``usr/lib/modules`` beside
+    that, or in ``/lib/modules``: so it may lie in an installed system, or in a package that was only unpacked.
 
     Raises:
         BackendUnavailable: it cannot be read, or is no bzImage.
