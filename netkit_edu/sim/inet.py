@@ -14,6 +14,7 @@ from netkit_edu.packet import ones_complement_sum
 IPHDR_LEN = 20  # bytes, without options
 IP_DF, IP_MF, IP_OFFSET = 0x4000, 0x2000, 0x1FFF  # in frag_off; the offset counts units of 8 bytes
 IPDEFTTL = 64
+IPV4_MIN_MTU = 68  # bytes, RFC 791
 _IPHDR = struct.Struct("!BBHHHBBHII")
 
 
