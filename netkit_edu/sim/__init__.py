@@ -13,7 +13,7 @@ ip_*.py route.py   net/ipv4: ip_rcv, ip_forward, ip_output, fragments, routes
 neighbour.py       net/core/neighbour.c; arp.py net/ipv4/arp.c
 udp.py icmp.py     the endpoints; raw.py the raw and packet sockets; sock.py what all sockets share
 netfilter.py       the hook points; gso.py packets that stand for many
-rtnetlink.py       creating, naming and deleting devices; netns.py a namespace and its addresses
+rtnetlink.py       creating, naming and deleting devices; netns.py a namespace, devinet.py its devices' addresses
 skbuff.py trace.py how packets end, and the record of what they went through
 kernel.py          the machine that all this belongs to; backend.py its face
 =================  ===============================================================================================

@@ -9,6 +9,7 @@ from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import Journey
 from netkit_edu.sim import dev as core
 from netkit_edu.sim import netkit
+from netkit_edu.sim.devinet import inet_insert_ifa
 from netkit_edu.sim.driver import NetDevice as DriverDevice
 from netkit_edu.sim.driver import driver_dellink, driver_kind, driver_newlink
 from netkit_edu.sim.inet import ntoa
@@ -188,7 +189,7 @@ class SimBackend(BpfCalls):
 
     def addr_add(self, ns: int, ifindex: int, address: str) -> None:
         """Give a device an IPv4 address with its prefix length."""
-        self._net(ns).addr_add(self._dev(ns, ifindex), address)
+        inet_insert_ifa(self._dev(ns, ifindex), address)
 
     def route_add(self, ns: int, prefix: str, *, ifindex: int = 0, via: str = "") -> None:
         """Add a route; ``prefix`` may be "default"."""

@@ -329,7 +329,7 @@ def __netif_receive_skb_core(skb: SkBuff) -> Callable[[SkBuff], None] | None:
 
 
 def call_netdevice_notifiers(event: str, dev) -> None:
-    """Tell whoever asked: "UP", "DOWN", "CHANGE" (of the carrier), "CHANGEMTU", "CHANGEADDR" or "UNREGISTER"."""
+    """Tell whoever asked: "REGISTER", "UP", "DOWN", "CHANGE" (carrier), "CHANGEMTU", "CHANGEADDR" or "UNREGISTER"."""
     for told in NETDEV_CHAIN:
         told(event, dev)
 

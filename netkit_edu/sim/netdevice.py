@@ -98,6 +98,7 @@ class NetDevice:
         self.net = None
         self.ifindex = 0
         self.node = self.label = self.path = ""
+        self.in_dev = False  # it speaks IPv4
         self.addresses: list = []
         self.neighbours: dict = {}
         self.taps: tuple = ()

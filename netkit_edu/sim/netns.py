@@ -1,7 +1,7 @@
 """A network namespace: devices, addresses, routes and sockets of its own.
 
-Mirrors ``struct net`` (include/net/net_namespace.h) and, for addresses, routes and neighbours, net/ipv4/devinet.c,
-fib_frontend.c and net/core/neighbour.c, Linux 6.12.
+Mirrors ``struct net`` (include/net/net_namespace.h) and, for routes and neighbours, net/ipv4/fib_frontend.c and
+net/core/neighbour.c, Linux 6.12.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections import deque
 
 from netkit_edu.errors import KernelError
 from netkit_edu.sim import dev as core
+from netkit_edu.sim.devinet import inet_insert_ifa
 from netkit_edu.sim.inet import aton, mask, ntoa, parse_prefix
 from netkit_edu.sim.inetpeer import InetPeer
 from netkit_edu.sim.neighbour import Neighbour
@@ -52,7 +53,7 @@ class Netns:
         self.loopback = loopback_setup()
         register_netdevice(self.loopback, self, "lo")
         core.dev_open(self.loopback)
-        self.addr_add(self.loopback, "127.0.0.1/8")
+        inet_insert_ifa(self.loopback, "127.0.0.1/8")
 
     def dev_new_index(self) -> int:
         """Return the next free ifindex; numbers are not used again."""
@@ -77,15 +78,6 @@ class Netns:
         self._ip_id = self._ip_id % 0xFFFF + 1
         return self._ip_id
 
-    def addr_add(self, dev: NetDevice, text: str) -> None:
-        """Give a device an address; EEXIST if it has it (inet_insert_ifa)."""
-        address, plen = parse_prefix(text)
-        if (address, plen) in dev.addresses:
-            raise KernelError("EEXIST", "ipv4: Address already assigned")
-        dev.addresses.append((address, plen))
-        self.local_addresses.add(address)
-        self.fib.add_ifaddr(dev, address, plen)
-
     def route_add(self, text: str, dev: NetDevice | None, via: str) -> None:
         """Add a route; a gateway must be on the link of a device that is up (fib_check_nh)."""
         prefix, plen = parse_prefix(text)
@@ -99,6 +91,8 @@ class Netns:
             dev = hop.dev
         if dev is None:
             raise KernelError("ENODEV", "Device does not exist")
+        if not dev.in_dev:
+            raise KernelError("ENODEV")
         if not dev.up:
             raise KernelError("ENETDOWN", "Device for nexthop is not up")
         if any(r.prefix == prefix and r.plen == plen and r.type is RTN_UNICAST for r in self.fib):
@@ -111,4 +105,6 @@ class Netns:
         """Add a permanent neighbour, or change its hardware address."""
         if len(ha) != 6:
             raise KernelError("EINVAL", "Invalid link address")
+        if not dev.in_dev:  # arp_constructor
+            raise KernelError("EINVAL")
         dev.neighbours[aton(text)] = Neighbour(ha, permanent=True, dev=dev, address=aton(text))

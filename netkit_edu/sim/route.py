@@ -18,6 +18,7 @@ RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST, RTN_UNREACHABLE = (
     "unicast", "local", "broadcast", "multicast", "unreachable",
 )  # fmt: skip
 INADDR_BROADCAST = 0xFFFFFFFF
+NO_IPV4 = "a device that speaks no IPv4: its MTU was below 68"
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +179,7 @@ def ip_route_output_key_hash(trace, net, daddr: int, saddr: int = 0, *, oif: int
     bound = None
     if oif:
         bound = net.dev_get_by_index(oif)
-        if not bound.up:
+        if not (bound.up and bound.in_dev):
             raise KernelError("ENETUNREACH")
     daddr = daddr or saddr or 0x7F000001
     if saddr and bound is None and (daddr == INADDR_BROADCAST or in_multicast(daddr)):
@@ -195,6 +196,8 @@ def ip_route_output_key_hash(trace, net, daddr: int, saddr: int = 0, *, oif: int
         return Rt(bound, RTN_UNICAST, 0, saddr or inet_select_addr(net, bound, 0))
     if res.type is RTN_LOCAL:
         return Rt(net.loopback, RTN_LOCAL, 0, saddr or res.prefsrc or daddr)
+    if not res.dev.in_dev:  # __mkroute_output
+        raise KernelError("EINVAL")
     kind = RTN_BROADCAST if daddr == INADDR_BROADCAST else RTN_MULTICAST if in_multicast(daddr) else res.type
     gateway = 0 if kind is RTN_BROADCAST or (kind is RTN_MULTICAST and res.plen < 4) else res.gateway
     return Rt(res.dev, kind, gateway, saddr or res.prefsrc or inet_select_addr(net, res.dev, res.gateway))
@@ -204,7 +207,7 @@ def ip_route_input_noref(skb, daddr: int, saddr: int) -> str:
     """Decide the way of a packet that arrived; it gets ``skb->dst``. Returns "" or why it must not go any way."""
     skb.trace.hop("ip_route_input_noref", skb.dev)
     if in_multicast(daddr):
-        return "multicast group not joined"
+        return "multicast group not joined" if skb.dev.in_dev else NO_IPV4
     return ip_route_input_slow(skb, daddr, saddr)
 
 
@@ -213,6 +216,8 @@ def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
     dev = skb.dev
     net = dev.net
     skb.trace.hop("ip_route_input_slow", dev)
+    if not dev.in_dev:
+        return NO_IPV4
     if in_multicast(saddr) or saddr == INADDR_BROADCAST:
         return "martian source"
     if daddr == INADDR_BROADCAST or not (saddr or daddr):
@@ -240,6 +245,8 @@ def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
 def __mkroute_input(skb, res: FibInfo, saddr: int) -> str:
     """The way onward; one that leads back where the packet came from, from a neighbour there, could be shorter."""
     dev = skb.dev
+    if not res.dev.in_dev:
+        return NO_IPV4
     rt = Rt(res.dev, RTN_UNICAST, res.gateway)
     if res.dev is dev and dev.net.send_redirects:
         onlink = __fib_validate_source(skb, saddr)

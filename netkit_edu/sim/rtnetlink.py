@@ -35,8 +35,8 @@ class LinkAttrs:
     master: int | None = None
 
     def inherited(self) -> LinkAttrs:
-        """What the other end takes over where the message does not mention it: everything but the name."""
-        return replace(self, name="", ifindex=0)
+        """What the other end takes over where the message does not mention it: all but name, number and address."""
+        return replace(self, name="", ifindex=0, mac=None)
 
 
 def parse_mac(text: str) -> bytes:
@@ -131,13 +131,14 @@ def register_netdevice(dev: NetDevice, net, name: str, ifindex: int = 0) -> None
     dev.ifindex = ifindex or net.dev_new_index()
     net.devices[dev.ifindex] = dev
     dev.rename(net, name)
+    core.call_netdevice_notifiers("REGISTER", dev)
 
 
 def unregister_netdevice(dev: NetDevice) -> None:
     """Take a device out of its namespace, with its addresses and routes."""
     core.dev_close(dev)
     core.call_netdevice_notifiers("UNREGISTER", dev)
-    _unlist_netdevice(dev)
+    dev.net.devices.pop(dev.ifindex, None)
     dev_tcx_uninstall(dev)
     if dev.netdev_ops.ndo_uninit is not None:
         dev.netdev_ops.ndo_uninit(dev)
@@ -161,12 +162,13 @@ def dev_change_net_namespace(dev: NetDevice, net, pat: str = "") -> None:
     name = dev_get_valid_name(net, pat or dev.name)
     core.dev_close(dev)
     core.call_netdevice_notifiers("UNREGISTER", dev)
-    _unlist_netdevice(dev)
+    dev.net.devices.pop(dev.ifindex, None)
     dev.taps = ()
     if dev.ifindex in net.devices:
         dev.ifindex = net.dev_new_index()
     net.devices[dev.ifindex] = dev
     dev.rename(net, name)
+    core.call_netdevice_notifiers("REGISTER", dev)
 
 
 def dev_change_name(dev: NetDevice, name: str) -> None:
@@ -235,14 +237,3 @@ def do_setlink(dev: NetDevice, tb: LinkAttrs) -> None:
         dev_change_name(dev, tb.name)
     if tb.master is not None:
         do_set_master(dev, tb.master)
-
-
-def _unlist_netdevice(dev: NetDevice) -> None:
-    """Its namespace forgets the device, its addresses, routes and neighbours."""
-    net = dev.net
-    net.fib.remove(lambda route: route.dev is dev)
-    net.local_addresses -= {address for address, _ in dev.addresses}
-    net.local_addresses |= {address for d in net.devices.values() if d is not dev for address, _ in d.addresses}
-    dev.addresses.clear()
-    dev.neighbours.clear()
-    net.devices.pop(dev.ifindex, None)

@@ -70,7 +70,7 @@ def bpf_ipv4_fib_lookup(skb: SkBuff, params: list, flags: int) -> int:
     dev = net.devices.get(params[4])
     if dev is None:
         return -Errno.ENODEV
-    if not net.ip_forward:
+    if not (dev.in_dev and net.ip_forward):
         return FWD_DISABLED
     if flags & DIRECT and flags & TBID:
         table, params[10] = params[10], 0

@@ -112,6 +112,13 @@ def test_without_peer_info_the_peer_takes_over_the_mtu(lab):
     assert next(d for d in lab.host.links if d.ifindex == dev.info.peer).mtu == 1500
 
 
+@pytest.mark.parametrize(("kind", "data"), [("netkit", L2), ("veth", {})])
+def test_without_peer_info_the_peer_does_not_take_over_the_address(lab, kind, data):
+    made = lab.host.sys.link_create(kind=kind, attrs={ADDRESS: MAC}, data=data)
+    peer = next(d for d in lab.host.links if d.ifindex == made.info.peer)
+    assert (made.mac, peer.mac == made.mac, peer.mac == "00:00:00:00:00:00") == ("02:00:00:00:00:01", False, False)
+
+
 def test_unnamed_ends_are_numbered_the_peer_first(lab):
     dev = lab.host.sys.link_create()
     assert (dev.name, [d.name for d in lab.host.links if d.ifindex == dev.info.peer]) == ("nk1", ["nk0"])
