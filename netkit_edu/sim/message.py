@@ -16,6 +16,7 @@ from netkit_edu.sim import netkit
 from netkit_edu.sim.newlink import CHECK, DELLINK, NEWLINK
 from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
+    check_ifindex,
     check_newlink,
     do_set_master,
     do_setlink,
@@ -106,8 +107,7 @@ def nla_parse_ifla(kernel, net, attrs: Mapping[int, bytes], ifindex: int) -> Lin
 def rtnl_nla_parse_ifinfomsg(kernel, net, message: bytes) -> LinkAttrs:
     """Read IFLA_NETKIT_PEER_INFO or VETH_INFO_PEER: a struct ifinfomsg, then attributes."""
     ifindex = struct.unpack_from("=i", message, 4)[0]
-    if ifindex < 0:
-        raise KernelError("EINVAL", "ifindex can't be negative")
+    check_ifindex(ifindex)
     return nla_parse_ifla(kernel, net, nla_split(message[IFINFOMSG_LEN:]), ifindex)
 
 
@@ -125,9 +125,10 @@ def nla_split(data: bytes) -> dict[int, bytes]:
 
 def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, data):
     """Create a device or a pair, or change a device, as the message says; return the device."""
+    tb = nla_parse_ifla(kernel, net, attrs, ifindex)
+    check_ifindex(ifindex)
     if kind not in _POLICY:
         raise KernelError("EOPNOTSUPP", "Unknown device type")
-    tb = nla_parse_ifla(kernel, net, attrs, ifindex)
     read = {} if data is None else nla_parse_data(kind, data)
     peer_info = read.pop("peer_info", None)
     if create:

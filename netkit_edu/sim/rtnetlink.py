@@ -54,13 +54,18 @@ def validate_address(tb: LinkAttrs) -> None:
         raise KernelError("EADDRNOTAVAIL")
 
 
+def check_ifindex(ifindex: int) -> None:
+    """What `__rtnl_newlink` says of a device's number once it has read the ordinary attributes."""
+    if ifindex < 0:
+        raise KernelError("EINVAL", "ifindex can't be negative")
+
+
 def check_newlink(net, tb: LinkAttrs) -> None:
     """What rtnetlink looks at before the kind's own code does: the address, then whether there is such a device.
 
     A device is looked for in ``net``, the caller's namespace, by its number if one is given, else by its name.
     """
-    if tb.ifindex < 0:
-        raise KernelError("EINVAL", "ifindex can't be negative")
+    check_ifindex(tb.ifindex)
     validate_address(tb)
     if tb.ifindex in net.devices or (not tb.ifindex and any(dev.name == tb.name for dev in net.devices.values())):
         raise KernelError("EEXIST")

@@ -78,6 +78,14 @@ def test_of_two_mistakes_the_first_in_the_kernels_order_is_told(lab):
     refused("EOPNOTSUPP", lambda: create(data={PEER_INFO: peer}))
 
 
+@pytest.mark.parametrize(
+    ("attrs", "data", "errno", "extack"),
+    [({}, {SCRUB: b""}, "EINVAL", "ifindex can't be negative"), ({MTU: b""}, {}, "ERANGE", INVALID)],
+)
+def test_a_negative_number_is_told_between_the_ordinary_attributes_and_the_kinds(lab, attrs, data, errno, extack):
+    refused(errno, lambda: lab.host.sys.link_create(attrs=attrs, data=data, ifindex=-1), extack)
+
+
 def test_a_kind_that_is_not_there_is_refused(lab):
     refused("EOPNOTSUPP", lambda: lab.host.sys.link_create("netkat"), "Unknown device type")
 
