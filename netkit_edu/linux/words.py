@@ -119,7 +119,11 @@ def drop(reason: str, place: str, record: Record, way: Way, ran: Sequence[tuple[
         return FateKind.DROPPED, "recursion limit reached" if up else "the device is down"
     if place in ("__dev_forward_skb2", "veth_xmit"):
         return FateKind.DROPPED, _forward(way)
-    said = {"ip_forward": "not addressed to this router", "ip_do_fragment": "a fragment could not be sent"}
+    said = {
+        "ip_forward": "not addressed to this router",
+        "ip_fragment": "longer than the path's MTU, and not to be cut",
+        "ip_do_fragment": "a fragment could not be sent",
+    }
     return FateKind.DROPPED, said.get(place, _NOT_SPECIFIED)
 
 

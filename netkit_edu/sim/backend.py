@@ -16,10 +16,11 @@ from netkit_edu.sim.inet import ntoa
 from netkit_edu.sim.kernel import Kernel
 from netkit_edu.sim.message import rtnl_newlink
 from netkit_edu.sim.netdevice import NetDevice
-from netkit_edu.sim.netns import SEND_REDIRECTS, Netns
+from netkit_edu.sim.netns import Netns
 from netkit_edu.sim.newlink import DELLINK, NEWLINK
 from netkit_edu.sim.rtnetlink import LinkAttrs, check_newlink, do_setlink, parse_mac, unregister_netdevice
 from netkit_edu.sim.syscall import BpfCalls
+from netkit_edu.sim.sysctl import set_sysctl
 from netkit_edu.uapi import (
     IF_OPER_DOWN,
     IF_OPER_LOWERLAYERDOWN,
@@ -68,20 +69,8 @@ class SimBackend(BpfCalls):
         del self._kernel.namespaces[ns]
 
     def sysctl(self, ns: int, key: str, value: int) -> None:
-        """Set net.ipv4.ip_forward, net.core.netdev_max_backlog or send_redirects; ENOENT for any other.
-
-        Of the latter there are net.ipv4.conf.all.send_redirects and that of "default", which devices made later have;
-        in the simulator all devices have it.
-        """
-        net = self._net(ns)
-        if key == "net.ipv4.ip_forward":
-            net.ip_forward = bool(value)
-        elif key == "net.core.netdev_max_backlog":
-            self._kernel.netdev_max_backlog = value
-        elif key in SEND_REDIRECTS:
-            net.send_redirects = net.send_redirects - {key} | ({key} if value else set())
-        else:
-            raise KernelError("ENOENT", hint=f"the simulator has no sysctl {key!r}")
+        """Set a sysctl of the namespace, or one that the machine has once; ENOENT for one that is not here."""
+        set_sysctl(self._net(ns), key, value)
 
     def snmp(self, ns: int) -> Mapping[str, int]:
         """Return a copy of the namespace's counters."""

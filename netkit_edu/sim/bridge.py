@@ -12,6 +12,7 @@ from __future__ import annotations
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import KernelError
 from netkit_edu.sim import dev as core
+from netkit_edu.sim.fnhe import fib_sync_mtu
 from netkit_edu.sim.netdevice import NetDevice, NetDeviceOps, is_valid_ether_addr
 from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
@@ -194,7 +195,8 @@ def br_stp_recalculate_bridge_id(bridge: NetDevice) -> None:
 def br_mtu_auto_adjust(bridge: NetDevice) -> None:
     """Unless somebody chose one, a bridge has the least of its ports' MTUs."""
     if not bridge.priv.mtu_set:
-        bridge.mtu = min((port.mtu for port in bridge.priv.ports), default=ETH_DATA_LEN)
+        orig, bridge.mtu = bridge.mtu, min((port.mtu for port in bridge.priv.ports), default=ETH_DATA_LEN)
+        fib_sync_mtu(bridge.net.fib, bridge, orig)
 
 
 def br_device_event(event: str, dev: NetDevice) -> None:

@@ -32,7 +32,7 @@ def find_exception(nhc, daddr: int, now: int) -> FibNhException | None:
 
 def update_or_create_fnhe(nhc, daddr: int, pmtu: int, lock: bool, expires: int) -> None:
     """Let a route know the path MTU of an address from now on."""
-    nhc.exceptions[daddr] = FibNhException(pmtu, lock, max(1, expires))
+    nhc.exceptions[daddr] = FibNhException(pmtu, lock, expires)
 
 
 def fnhe_update_pmtu(fnhe: FibNhException, new: int, orig: int) -> None:

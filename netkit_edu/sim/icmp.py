@@ -11,8 +11,10 @@ from __future__ import annotations
 import struct
 
 from netkit_edu.errors import KernelError
+from netkit_edu.sim.icmp_err import icmp_socket_deliver, icmp_unreach
 from netkit_edu.sim.inet import IP_OFFSET, IPHDR_LEN, Iphdr, build_ip, ip_compute_csum, ip_hdr
 from netkit_edu.sim.ip_output import ip_send_skb
+from netkit_edu.sim.pmtu import dst_mtu
 from netkit_edu.sim.route import (
     RTN_BROADCAST,
     RTN_LOCAL,
@@ -23,19 +25,19 @@ from netkit_edu.sim.route import (
 from netkit_edu.sim.skbuff import HOST, alloc_skb, consume_skb, kfree_skb_reason
 from netkit_edu.sim.snmp import ICMPMSGIN_INC_STATS, SNMP_INC_STATS, icmp_out_count
 from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, ip_route_output_sock, parse_datagram
-from netkit_edu.uapi import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+from netkit_edu.uapi import IPPROTO_ICMP
 
 ICMP_ECHOREPLY, ICMP_DEST_UNREACH, ICMP_REDIRECT, ICMP_ECHO, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB = 0, 3, 5, 8, 11, 12
 ICMP_NET_UNREACH, ICMP_PROT_UNREACH, ICMP_PORT_UNREACH, ICMP_FRAG_NEEDED = 0, 2, 3, 4
 ICMP_EXC_TTL, ICMP_EXC_FRAGTIME = 0, 1
 ICMP_REDIR_HOST = 1
 ICMPHDR_LEN, MAX_PACKET = 8, 65535  # bytes
-_LEAST_QUOTE = 8  # bytes behind the IP header that an error quotes at least
 NR_ICMP_TYPES = 18
 
 _ERRORS = frozenset({ICMP_DEST_UNREACH, 4, ICMP_REDIRECT, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB})
 _IPTOS_PREC_INTERNETCONTROL = 0xC0
 _ERROR_MAX = 576  # bytes that an error has at most, headers included: what every host can take
+_INADDR_DUMMY = 192 << 24 | 8  # 192.0.0.8, the sender of a router without an address (RFC 7600)
 
 
 # a "ping" socket (SOCK_DGRAM, IPPROTO_ICMP) -------------------------------------------------------------------------
@@ -61,7 +63,7 @@ def ping_v4_sendmsg(sk: Sock, trace, packet: bytes) -> int:
         raise KernelError("EACCES", hint="only a socket with SO_BROADCAST may send to a broadcast address")
     skb = ip_make_skb(sk, trace, rt, packet, iph)
     _icmp_csum(skb.buf, skb.data + at)
-    net.ping_idents.add(int.from_bytes(packet[at + 4 : at + 6], "big"))
+    net.ping_idents[int.from_bytes(packet[at + 4 : at + 6], "big")] = sk.bound_dev_if
     icmp_out_count(net, ICMP_ECHO)
     return ip_send_skb(net, skb)
 
@@ -72,7 +74,7 @@ def ping_rcv(skb, iph: Iphdr) -> None:
     skb.trace.hop("ping_rcv", dev)
     at = skb.data
     ident = skb.buf[at + 4] << 8 | skb.buf[at + 5]
-    if ident not in dev.net.ping_idents:
+    if dev.net.ping_idents.get(ident) not in (0, dev.ifindex):
         return kfree_skb_reason(skb, "NO_SOCKET", dev)
     payload = bytes(skb.buf[at + ICMPHDR_LEN :])
     deliver(skb, "ping_queue_rcv_skb", "echo reply", iph, payload=payload)
@@ -106,28 +108,13 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
     elif kind == ICMP_ECHOREPLY:
         ping_rcv(skb, iph)
     elif kind in _ERRORS:
-        handler = "icmp_redirect" if kind == ICMP_REDIRECT else "icmp_unreach"
-        deliver(skb, handler, f"type {kind} code {message[1]}", iph)
-        icmp_socket_deliver(dev, message[ICMPHDR_LEN:])
+        redirect = kind == ICMP_REDIRECT
+        deliver(skb, "icmp_redirect" if redirect else "icmp_unreach", f"type {kind} code {message[1]}", iph)
+        (icmp_socket_deliver if redirect else icmp_unreach)(skb, message)
         consume_skb(skb, dev)
     else:
         deliver(skb, "icmp_discard", f"type {kind}", iph)
         consume_skb(skb, dev)
-
-
-def icmp_socket_deliver(dev, quote: bytes) -> None:
-    """Tell the socket that sent what an error quotes; one that quotes what no socket here can have sent is counted.
-
-    A socket that is bound to a device hears nothing that comes by another one.
-    """
-    net = dev.net
-    ihl = (quote[0] & 15) * 4 if len(quote) >= IPHDR_LEN else 0
-    if ihl < IPHDR_LEN or len(quote) < ihl + _LEAST_QUOTE:
-        return SNMP_INC_STATS(net, "IcmpInErrors")
-    port = quote[ihl] << 8 | quote[ihl + 1]
-    found = port in net.udp_ports or net.udp_senders.get(port) in (0, dev.ifindex)
-    if quote[9] == IPPROTO_TCP or (quote[9] == IPPROTO_UDP and not found):
-        SNMP_INC_STATS(net, "IcmpInErrors")
 
 
 def icmp_echo(skb, iph: Iphdr) -> None:
@@ -151,8 +138,10 @@ def icmp_send(skb_in, kind: int, code: int, info: int = 0) -> None:
     if iph.frag_off & IP_OFFSET or not iph.saddr:
         return
     quote = bytes(skb_in.buf[skb_in.network_header :])
-    if iph.protocol == IPPROTO_ICMP and (len(quote) <= iph.ihl or quote[iph.ihl] in _ERRORS):
-        return
+    if iph.protocol == IPPROTO_ICMP and kind in _ERRORS:
+        inner = quote[iph.ihl] if len(quote) > iph.ihl else MAX_PACKET
+        if inner in _ERRORS or inner > NR_ICMP_TYPES:
+            return
     message = bytearray(struct.pack("!BBHI", kind, code, 0, info)) + quote
     saddr = iph.daddr if rt.type is RTN_LOCAL else 0
     tos = iph.tos & 0x1E | _IPTOS_PREC_INTERNETCONTROL
@@ -170,7 +159,7 @@ def _icmp_push_reply(skb_in, name: str, route, message: bytearray, daddr: int, s
     trace.hop(name, net)
     try:
         rt = route(trace, net, daddr, saddr)
-        room = min(rt.dev.mtu, _ERROR_MAX) - IPHDR_LEN - ICMPHDR_LEN if message[0] in _ERRORS else MAX_PACKET
+        room = min(dst_mtu(rt), _ERROR_MAX) - IPHDR_LEN - ICMPHDR_LEN if message[0] in _ERRORS else MAX_PACKET
         if room <= IPHDR_LEN:
             raise KernelError("EMSGSIZE")
     except KernelError:
@@ -178,9 +167,10 @@ def _icmp_push_reply(skb_in, name: str, route, message: bytearray, daddr: int, s
         return
     del message[ICMPHDR_LEN + room :]
     _icmp_csum(message, 0)
-    skb = alloc_skb(trace, build_ip(IPPROTO_ICMP, rt.saddr, daddr, message, tos=tos, id=net.next_ip_id()))
+    source = rt.saddr or _INADDR_DUMMY
+    skb = alloc_skb(trace, build_ip(IPPROTO_ICMP, source, daddr, message, tos=tos, id=net.next_ip_id()))
     skb.transport_header = skb.data + IPHDR_LEN
-    skb.sk, skb.dst = net.icmp_sk, rt
+    skb.sk, skb.dst, skb.ignore_df = net.icmp_sk, rt, True
     icmp_out_count(net, message[0])
     ip_send_skb(net, skb)
 

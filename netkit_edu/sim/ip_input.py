@@ -25,6 +25,7 @@ from netkit_edu.sim.inetpeer import InetPeer
 from netkit_edu.sim.ip_fragment import ip_defrag
 from netkit_edu.sim.ip_output import ip_output
 from netkit_edu.sim.netfilter import FORWARD, LOCAL_IN, PREROUTING, nf_hook
+from netkit_edu.sim.pmtu import IPSKB_FORWARDED, ip_dst_mtu_maybe_forward
 from netkit_edu.sim.route import (
     RTN_BROADCAST,
     RTN_LOCAL,
@@ -40,7 +41,6 @@ from netkit_edu.sim.udp import udp_rcv
 from netkit_edu.uapi import ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
 
 _PRIORITY_OF_TOS = (0, 0, 0, 0, 2, 2, 2, 2, 6, 6, 6, 6, 4, 4, 4, 4)  # ip_tos2prio[]
-IPSKB_FORWARDED = 1 << 0  # of IPCB()->flags, the lower half of what programs call cb[3]
 REDIRECT_LOAD, REDIRECT_NUMBER = 20_000_000, 9  # ns; messages to one neighbour
 REDIRECT_SILENCE = REDIRECT_LOAD << REDIRECT_NUMBER + 1
 
@@ -199,9 +199,10 @@ def ip_forward(skb: SkBuff, iph: Iphdr) -> None:
     rt = skb.dst
     skb.cb[3] |= IPSKB_FORWARDED
     SNMP_INC_STATS(dev.net, "IpForwDatagrams")
-    if iph.frag_off & IP_DF and ip_exceeds_mtu(skb, rt.dev.mtu):
+    mtu = ip_dst_mtu_maybe_forward(rt, True)
+    if iph.frag_off & IP_DF and ip_exceeds_mtu(skb, mtu):
         SNMP_INC_STATS(dev.net, "IpFragFails")
-        icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, rt.dev.mtu)
+        icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu)
         return kfree_skb_reason(skb, "PKT_TOO_BIG", dev)
     ip_decrease_ttl(skb.buf, skb.data)
     if rt.doredirect:

@@ -12,6 +12,7 @@ from netkit_edu.sim.gso import skb_gso_segment, skb_gso_validate_network_len
 from netkit_edu.sim.inet import IP_DF, IP_MF, IP_OFFSET, ip_hdr, ip_send_check
 from netkit_edu.sim.neighbour import ip_neigh_gw4, neigh_output
 from netkit_edu.sim.netfilter import LOCAL_OUT, POSTROUTING, nf_hook
+from netkit_edu.sim.pmtu import ip_skb_dst_mtu
 from netkit_edu.sim.route import RTN_BROADCAST, RTN_MULTICAST
 from netkit_edu.sim.skbuff import alloc_skb, consume_skb, kfree_skb_reason, packet_bytes, skb_checksum_help
 from netkit_edu.sim.snmp import IP_UPD_PO_STATS, OUT, OUTBCAST, OUTMCAST, SNMP_INC_STATS
@@ -59,22 +60,23 @@ def ip_output(skb: SkBuff) -> int:
 
 
 def ip_finish_output(skb: SkBuff) -> int:
-    """Cut what is longer than the device's MTU."""
+    """Cut what is longer than the way allows."""
+    mtu = ip_skb_dst_mtu(skb)
     if skb.gso_size:
-        return ip_finish_output_gso(skb)
-    if len(skb) > skb.dev.mtu:
-        return ip_fragment(skb, frag_list=skb.sk is not None)
+        return ip_finish_output_gso(skb, mtu)
+    if len(skb) > mtu:
+        return ip_fragment(skb, mtu, frag_list=skb.ignore_df)
     return ip_finish_output2(skb)
 
 
-def ip_finish_output_gso(skb: SkBuff) -> int:
+def ip_finish_output_gso(skb: SkBuff, mtu: int) -> int:
     """What stands for segments that fit goes whole; else they are made here, and each is cut."""
-    if skb_gso_validate_network_len(skb, skb.dev.mtu):
+    if skb_gso_validate_network_len(skb, mtu):
         return ip_finish_output2(skb)
     skb.trace.hop("ip_finish_output_gso", skb.dev)
     rc = 0
     for segment in skb_gso_segment(skb):
-        rc = ip_fragment(segment) or rc
+        rc = ip_fragment(segment, mtu) or rc
     return rc
 
 
@@ -92,21 +94,21 @@ def ip_finish_output2(skb: SkBuff) -> int:
     return neigh_output(ip_neigh_gw4(dev, nexthop, rt.type), skb)
 
 
-def ip_fragment(skb: SkBuff, frag_list: bool = False) -> int:
+def ip_fragment(skb: SkBuff, mtu: int, frag_list: bool = False) -> int:
     """Cut the packet unless its sender forbade it (DF): then it is dropped and the sender told."""
     frag_off = int.from_bytes(skb.buf[skb.data + 6 : skb.data + 8], "big")
     if frag_off & IP_DF and not skb.ignore_df:
         from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, icmp_send
 
         SNMP_INC_STATS(skb.dev.net, "IpFragFails")
-        icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, skb.dev.mtu)
-        kfree_skb_reason(skb, "PKT_TOO_BIG", skb.dev)
+        icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu)
+        kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "longer than the path's MTU, and not to be cut")
         return -Errno.EMSGSIZE
-    return ip_do_fragment(skb, frag_list)
+    return ip_do_fragment(skb, mtu, frag_list)
 
 
-def ip_do_fragment(skb: SkBuff, frag_list: bool = False) -> int:
-    """Send the packet as fragments that fit; stop at the first that cannot be sent.
+def ip_do_fragment(skb: SkBuff, mtu: int, frag_list: bool = False) -> int:
+    """Send the packet as fragments of ``mtu`` bytes at most; stop at the first that cannot be sent.
 
     What a socket's own stack sends was cut when it was made (``frag_list``, __ip_append_data): then the packet itself
     is the first fragment, and nothing is left to be freed.
@@ -116,11 +118,11 @@ def ip_do_fragment(skb: SkBuff, frag_list: bool = False) -> int:
     skb_checksum_help(skb)
     iph = ip_hdr(skb.buf, skb.data)
     header, payload = skb.bytes[: iph.ihl], skb.bytes[iph.ihl :]
-    room = skb.dev.mtu - iph.ihl & ~7
-    if room <= 0:
-        kfree_skb_reason(skb, "PKT_TOO_SMALL", skb.dev)
+    room = mtu - iph.ihl & ~7
+    if room < 8:
+        kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "no room for a fragment")
         SNMP_INC_STATS(net, "IpFragFails")
-        return -Errno.EINVAL
+        return -Errno.EMSGSIZE
     for offset in range(0, len(payload), room):
         more = offset + room < len(payload) or iph.frag_off & IP_MF
         field = (iph.frag_off & IP_OFFSET) + offset // 8 | (IP_MF if more else 0)

@@ -19,10 +19,9 @@ from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, Fib, FibInfo
 from netkit_edu.sim.rtnetlink import register_netdevice
 from netkit_edu.sim.snmp import snmp_mib
 from netkit_edu.sim.sock import Sock
+from netkit_edu.sim.sysctl import SEND_REDIRECTS, Pmtu
 
 RECEIVED_MAX = 65536  # datagrams kept for received(); older ones go
-
-SEND_REDIRECTS = frozenset(f"net.ipv4.conf.{which}.send_redirects" for which in ("all", "default"))
 
 
 class Netns:
@@ -40,10 +39,11 @@ class Netns:
         self.fib = Fib(self)
         self.ip_forward = False
         self.send_redirects = SEND_REDIRECTS  # those that are on: one is enough (IN_DEV_TX_REDIRECTS)
+        self.pmtu = Pmtu()
         self.fragments: dict = {}
         self.udp_ports: set[int] = set()
         self.udp_sink = False
-        self.ping_idents: set[int] = set()  # of sockets that send just now
+        self.ping_idents: dict[int, int] = {}  # of sockets that send just now, and their devices as below
         self.udp_senders: dict[int, int] = {}  # port -> the device the socket is bound to, or 0
         self.received: deque = deque(maxlen=RECEIVED_MAX)
         self.icmp_sk = Sock(self)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from netkit_edu.engine.skb import SkBuff
 from netkit_edu.errors import KernelError
-from netkit_edu.sim.fnhe import update_or_create_fnhe
+from netkit_edu.sim.fnhe import find_exception, update_or_create_fnhe
 from netkit_edu.sim.inet import Iphdr
-from netkit_edu.sim.route import RTN_LOCAL, Rt, ip_route_output_key_hash
+from netkit_edu.sim.route import RTN_LOCAL, FibInfo, Rt, ip_route_output_key_hash
 from netkit_edu.sim.trace import Trace
 
 IP_MAX_MTU = 0xFFFF  # bytes
@@ -40,6 +40,12 @@ def dst_mtu(rt: Rt) -> int:
 def ip_skb_dst_mtu(skb: SkBuff) -> int:
     """Return how long the packet may be with the route that it has."""
     return ip_dst_mtu_maybe_forward(skb.dst, bool(skb.cb[3] & IPSKB_FORWARDED))
+
+
+def ip_mtu_from_fib_result(res: FibInfo, daddr: int) -> int:
+    """Return what a route is known to allow to an address, else its device's MTU."""
+    fnhe = find_exception(res, daddr, _now(res.dev.net))
+    return fnhe.pmtu if fnhe is not None else min(res.dev.mtu, IP_MAX_MTU)
 
 
 def ipv4_update_pmtu(skb: SkBuff, mtu: int, iph: Iphdr, oif: int = 0) -> None:

@@ -7,10 +7,11 @@ dictionary for each prefix length.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from netkit_edu.errors import KernelError
 from netkit_edu.journey import HopKind
+from netkit_edu.sim.fnhe import FibNhException, find_exception
 from netkit_edu.sim.inet import in_multicast, mask, ntoa
 from netkit_edu.uapi import ETH_P_IP
 
@@ -23,7 +24,10 @@ NO_IPV4 = "a device that speaks no IPv4: its MTU was below 68"
 
 @dataclass(frozen=True, eq=False)
 class FibInfo:
-    """One route: ``prefix``/``plen`` through ``dev``, by way of ``gateway`` (0: the destination is on the link)."""
+    """One route: ``prefix``/``plen`` through ``dev``, by way of ``gateway`` (0: the destination is on the link).
+
+    ``exceptions`` is what it has learnt of single destinations, by address.
+    """
 
     prefix: int
     plen: int
@@ -32,15 +36,17 @@ class FibInfo:
     gateway: int = 0
     prefsrc: int = 0
     text: str = ""
+    exceptions: dict[int, FibNhException] = field(default_factory=dict)
 
 
 class Rt:
     """A route decided for one packet (``struct rtable``, ``skb->dst``); ``saddr`` is the address to send from.
 
-    ``doredirect`` says that its sender knows a shorter one (IPSKB_DOREDIRECT of the packet).
+    ``doredirect`` says that its sender knows a shorter one (IPSKB_DOREDIRECT of the packet); ``pmtu``, ``mtu_locked``
+    and ``expires`` are those of the exception that the route has for the destination.
     """
 
-    __slots__ = ("dev", "type", "gateway", "saddr", "error", "doredirect")
+    __slots__ = ("dev", "type", "gateway", "saddr", "error", "doredirect", "pmtu", "mtu_locked", "expires")
 
     def __init__(self, dev, type, gateway=0, saddr=0, error=""):
         self.dev = dev
@@ -49,6 +55,14 @@ class Rt:
         self.saddr = saddr
         self.error = error
         self.doredirect = False
+        self.pmtu, self.mtu_locked, self.expires = 0, False, 0
+
+    def bind_exception(self, res: FibInfo, daddr: int) -> Rt:
+        """Take over what the route is known to allow to this destination (rt_bind_exception); return itself."""
+        fnhe = find_exception(res, daddr, res.dev.net.kernel.world.now) if res.exceptions else None
+        if fnhe is not None:
+            self.pmtu, self.mtu_locked, self.expires = fnhe.pmtu, fnhe.mtu_locked, fnhe.expires
+        return self
 
 
 class Fib:
@@ -166,7 +180,8 @@ def ip_route_output_flow(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0
         anysrc: the sender may use an address that is not its own.
 
     Raises:
-        KernelError: ENETUNREACH without a route, EINVAL for a foreign source address, ENODEV for an unknown ``oif``.
+        KernelError: ENETUNREACH without a route or from a foreign source address, EINVAL from one that is no host's,
+            ENODEV for an unknown ``oif``.
     """
     trace.hop("ip_route_output_flow", net)
     return ip_route_output_key_hash(trace, net, daddr, saddr, oif=oif, anysrc=anysrc)
@@ -174,8 +189,10 @@ def ip_route_output_flow(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0
 
 def ip_route_output_key_hash(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0, anysrc: bool = False) -> Rt:
     """The decision itself, as `ip_route_output_flow`; errors the kernel sends back ask for it directly."""
-    if saddr and not anysrc and not net.is_local(saddr):
+    if saddr and (in_multicast(saddr) or saddr == INADDR_BROADCAST or saddr >> 24 == 0):
         raise KernelError("EINVAL")
+    if saddr and not anysrc and not net.is_local(saddr):
+        raise KernelError("ENETUNREACH")
     bound = None
     if oif:
         bound = net.dev_get_by_index(oif)
@@ -195,12 +212,14 @@ def ip_route_output_key_hash(trace, net, daddr: int, saddr: int = 0, *, oif: int
             raise KernelError("ENETUNREACH")
         return Rt(bound, RTN_UNICAST, 0, saddr or inet_select_addr(net, bound, 0))
     if res.type is RTN_LOCAL:
-        return Rt(net.loopback, RTN_LOCAL, 0, saddr or res.prefsrc or daddr)
+        return Rt(net.loopback, RTN_LOCAL, 0, saddr or res.prefsrc or daddr).bind_exception(res, daddr)
     if not res.dev.in_dev:  # __mkroute_output
         raise KernelError("EINVAL")
     kind = RTN_BROADCAST if daddr == INADDR_BROADCAST else RTN_MULTICAST if in_multicast(daddr) else res.type
-    gateway = 0 if kind is RTN_BROADCAST or (kind is RTN_MULTICAST and res.plen < 4) else res.gateway
-    return Rt(res.dev, kind, gateway, saddr or res.prefsrc or inet_select_addr(net, res.dev, res.gateway))
+    direct = daddr == INADDR_BROADCAST or (kind is RTN_MULTICAST and res.plen < 4)
+    rt = Rt(res.dev, kind, 0 if direct else res.gateway)
+    rt.saddr = saddr or res.prefsrc or inet_select_addr(net, res.dev, res.gateway)
+    return rt if direct else rt.bind_exception(res, daddr)
 
 
 def ip_route_input_noref(skb, daddr: int, saddr: int) -> str:
@@ -236,18 +255,18 @@ def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
     if net.is_local(saddr):  # by the loopback, too: what is sent through it has its route already
         return "martian source: one of our own addresses"
     if res.type is RTN_UNICAST:
-        return __mkroute_input(skb, res, saddr)
+        return __mkroute_input(skb, res, saddr, daddr)
     else:
         skb.dst = Rt(dev, res.type)
     return ""
 
 
-def __mkroute_input(skb, res: FibInfo, saddr: int) -> str:
+def __mkroute_input(skb, res: FibInfo, saddr: int, daddr: int) -> str:
     """The way onward; one that leads back where the packet came from, from a neighbour there, could be shorter."""
     dev = skb.dev
     if not res.dev.in_dev:
         return NO_IPV4
-    rt = Rt(res.dev, RTN_UNICAST, res.gateway)
+    rt = Rt(res.dev, RTN_UNICAST, res.gateway).bind_exception(res, daddr)
     if res.dev is dev and dev.net.send_redirects:
         onlink = __fib_validate_source(skb, saddr)
         if onlink is None:

@@ -11,6 +11,7 @@ from netkit_edu.arguments import IFNAMSIZ, mac_address
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import dev as core
 from netkit_edu.sim.ethtool import NUM_QUEUES_MAX
+from netkit_edu.sim.fnhe import fib_sync_mtu
 from netkit_edu.sim.netdevice import NetDevice, is_valid_ether_addr
 from netkit_edu.sim.tcx import dev_tcx_uninstall
 
@@ -202,9 +203,11 @@ def dev_set_mtu(dev: NetDevice, mtu: int) -> None:
     if mtu == dev.mtu:
         return
     dev_validate_mtu(dev, mtu)
+    orig = dev.mtu
     if dev.netdev_ops.ndo_change_mtu is not None:
         dev.netdev_ops.ndo_change_mtu(dev, mtu)
     dev.mtu = mtu
+    fib_sync_mtu(dev.net.fib, dev, orig)
     core.call_netdevice_notifiers("CHANGEMTU", dev)
 
 

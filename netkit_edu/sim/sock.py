@@ -9,6 +9,7 @@ from netkit_edu.backend import Received
 from netkit_edu.errors import KernelError, PacketError
 from netkit_edu.journey import FateKind, HopKind
 from netkit_edu.sim.inet import IP_DF, IPDEFTTL, IPHDR_LEN, Iphdr, ip_hdr, ntoa
+from netkit_edu.sim.pmtu import dst_mtu
 from netkit_edu.sim.route import ip_route_output_flow
 from netkit_edu.sim.skbuff import alloc_skb, packet_bytes
 from netkit_edu.sim.snmp import SNMP_INC_STATS
@@ -61,11 +62,12 @@ def ip_make_skb(sk: Sock, trace, rt, packet: bytes, iph: Iphdr):
     """Return the packet as the socket's own stack makes it: what the caller left open is filled in.
 
     A source address of 0 becomes the route's, a TTL of 0 the default, an id of 0 the next one. What does not fit the
-    MTU loses its DF, as with IP_PMTUDISC_WANT, the default.
+    path's MTU loses its DF, as with IP_PMTUDISC_WANT, the default, and so does all if that MTU is locked; a GSO packet
+    keeps it (IP_PMTUDISC_DO).
     """
     buf = bytearray(packet)
     frag_off = iph.frag_off & IP_DF
-    if len(packet) > rt.dev.mtu and not sk.gso_size:
+    if not sk.gso_size and (len(packet) > dst_mtu(rt) or rt.mtu_locked):
         frag_off = 0
     buf[6:8] = frag_off.to_bytes(2, "big")
     if not iph.id:
@@ -76,7 +78,7 @@ def ip_make_skb(sk: Sock, trace, rt, packet: bytes, iph: Iphdr):
     skb = alloc_skb(trace, buf)
     skb.network_header = skb.data
     skb.transport_header = skb.data + iph.ihl
-    skb.sk, skb.dst, skb.ignore_df = sk, rt, True
+    skb.sk, skb.dst, skb.ignore_df = sk, rt, not (sk.gso_size and frag_off)
     skb.mark, skb.priority = sk.mark, sk.priority
     return skb
 

@@ -12,6 +12,7 @@ from netkit_edu.sim.gso import SKB_GSO_UDP_L4, UDP_MAX_SEGMENTS, skb_gso_segment
 from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, icmp_send
 from netkit_edu.sim.inet import Iphdr, ip_compute_csum, pseudo_header
 from netkit_edu.sim.ip_output import ip_send_skb
+from netkit_edu.sim.pmtu import dst_mtu
 from netkit_edu.sim.route import RTN_BROADCAST, RTN_MULTICAST
 from netkit_edu.sim.skbuff import CHECKSUM_PARTIAL, consume_skb, kfree_skb_reason
 from netkit_edu.sim.snmp import SNMP_INC_STATS
@@ -56,7 +57,7 @@ def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
     pseudo = pseudo_header(saddr, daddr, IPPROTO_UDP, ulen)
     if sk.gso_size:
         udp_set_gso(sk, skb, ulen - UDPHDR_LEN)
-    if len(skb) <= skb.dst.dev.mtu or skb.gso_size:
+    if len(skb) <= dst_mtu(skb.dst) or skb.gso_size:
         skb.ip_summed, skb.csum_start, skb.csum_offset = CHECKSUM_PARTIAL, start, 6
         buf[start + 6 : start + 8] = (~ip_compute_csum(b"", pseudo) & 0xFFFF).to_bytes(2, "big")
     else:
@@ -72,9 +73,9 @@ def udp_send_skb(sk: Sock, skb, ihl: int) -> int:
 
 
 def udp_set_gso(sk: Sock, skb, length: int) -> None:
-    """Make one packet of many datagrams of the same size (UDP_SEGMENT), which must each fit the MTU."""
-    if skb.transport_header - skb.data + UDPHDR_LEN + min(length, sk.gso_size) > skb.dst.dev.mtu:
-        raise KernelError("EMSGSIZE", hint="each datagram must fit the device's MTU: take a smaller gso_size")
+    """Make one packet of many datagrams of the same size (UDP_SEGMENT), which must each fit the path's MTU."""
+    if skb.transport_header - skb.data + UDPHDR_LEN + min(length, sk.gso_size) > dst_mtu(skb.dst):
+        raise KernelError("EMSGSIZE", hint="each datagram must fit the path's MTU: take a smaller gso_size")
     if length > sk.gso_size * UDP_MAX_SEGMENTS:
         raise KernelError("EINVAL", hint=f"UDP_SEGMENT makes {UDP_MAX_SEGMENTS} datagrams at most")
     skb_set_gso(skb, sk.gso_size, SKB_GSO_UDP_L4)

@@ -12,6 +12,7 @@ from netkit_edu.engine.skb import SkBuff
 from netkit_edu.engine.world import World
 from netkit_edu.sim.dev import is_skb_forwardable
 from netkit_edu.sim.filter import AF_INET, bpf_clone_redirect
+from netkit_edu.sim.pmtu import ip_mtu_from_fib_result
 from netkit_edu.sim.route import RTN_UNICAST, fib_table_lookup, inet_select_addr
 from netkit_edu.uapi import ETH_HLEN, Errno
 
@@ -19,7 +20,6 @@ AF_INET6 = 10
 DIRECT, OUTPUT, SKIP_NEIGH, TBID, SRC = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4  # BPF_FIB_LOOKUP_*
 SUCCESS, NOT_FWDED, FWD_DISABLED, NO_NEIGH, FRAG_NEEDED = 0, 4, 5, 7, 8  # BPF_FIB_LKUP_RET_*
 RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
-IP_MAX_MTU = 65535
 
 # struct bpf_fib_lookup as far as IPv4 uses it: family, l4_protocol, sport, dport | tot_len or mtu_result | ifindex |
 # tos or rt_metric | ipv4_src | rest of ipv6_src | ipv4_dst | rest of ipv6_dst | tbid or VLAN | smac | dmac
@@ -82,7 +82,7 @@ def bpf_ipv4_fib_lookup(skb: SkBuff, params: list, flags: int) -> int:
         return NOT_FWDED
     dev, mtu = res.dev, 0
     if params[3]:
-        mtu = min(dev.mtu, IP_MAX_MTU)
+        mtu = ip_mtu_from_fib_result(res, daddr)
         if params[3] > mtu:
             params[3] = mtu
             return FRAG_NEEDED

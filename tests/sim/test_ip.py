@@ -90,12 +90,12 @@ def test_fragments_of_which_one_is_missing_never_become_a_packet():
 def test_a_router_does_not_cut_what_must_not_be_cut():
     m = machine()
     m.sim.link_set(m.host, m.nic, mtu=500)
+    cut = m.send(m.pod, "", packet=udp(BEYOND, bytes(600), frag_off=0))
+    assert cut.counters["host/dummy0"]["tx_packets"] == 2
     journey = m.send(m.pod, "", packet=udp(BEYOND, bytes(600)))
     assert journey.fate.reason == "PKT_TOO_BIG"
     assert reply_kinds(journey) == [(3, 4, True)]
     assert int.from_bytes(journey.replies[0].packet[26:28], "big") == 500  # the MTU to use
-    cut = m.send(m.pod, "", packet=udp(BEYOND, bytes(600), frag_off=0))
-    assert cut.counters["host/dummy0"]["tx_packets"] == 2
 
 
 def test_veth_drops_what_the_receivers_mtu_does_not_allow_and_netkit_does_not():
