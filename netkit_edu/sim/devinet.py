@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from netkit_edu.errors import KernelError
 from netkit_edu.sim import dev as core
-from netkit_edu.sim.inet import parse_prefix
+from netkit_edu.sim.inet import IPV4_MIN_MTU, parse_prefix
 from netkit_edu.sim.netdevice import NetDevice
-
-IPV4_MIN_MTU = 68  # bytes
 
 
 def inet_insert_ifa(dev: NetDevice, text: str) -> None:
