@@ -7,8 +7,9 @@ import re
 
 from netkit_edu.errors import CompileError
 from netkit_edu.program import btf as b
+from netkit_edu.program import elffile as e
 from netkit_edu.program import opcodes as op
-from netkit_edu.program.diagnostics import refuse
+from netkit_edu.program.diagnostics import no_meaning, refuse
 from netkit_edu.program.explain import GPL_LINE, wrong_context
 from netkit_edu.program.object import Object, ProgramCode
 
@@ -47,12 +48,22 @@ def check(obj: Object, name: str) -> None:
     Raises:
         CompileError: with the line, in the kernel's words where it has some.
     """
+    _check_emptied(obj, name)
     if not obj.programs:
         raise _no_program(obj, name)
     for program in obj.programs.values():
         _check_section(obj, program, name)
         _check_context(obj, program, name)
         _check_license(obj, program, name)
+
+
+def _check_emptied(obj: Object, name: str) -> None:
+    """Refuse a program of which nothing is left: so clang 19 ends what C gives no meaning."""
+    elf = e.ElfFile(obj.elf)
+    for symbol in elf.symbols:
+        lost = symbol.kind == e.STT_FUNC and not symbol.size and symbol.name not in obj.programs
+        if lost and 0 < symbol.section < len(elf.sections) and elf.sections[symbol.section].name != ".text":
+            raise no_meaning(_defined(obj.source, symbol.name), obj.source, name)
 
 
 def _no_program(obj: Object, name: str) -> CompileError:

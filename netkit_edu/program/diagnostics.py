@@ -87,8 +87,13 @@ def unusable(message: str, warnings: Sequence[Diagnostic], text: str, name: str)
     line = int(used[1]) if used else 0
     if "__bpf_trap" not in message:  # what LLVM 20 and newer put where a program's meaning ends
         return refuse(message, line, text, name)
-    error = refuse("the compiler sees that this cannot go on", line, text, name, _TRAP)
+    error = no_meaning(line, text, name)
     return CompileError(str(error), (*error.diagnostics, *warnings))
+
+
+def no_meaning(line: int, text: str, name: str) -> CompileError:
+    """Return the error for a program whose way, from a line on, C gives no meaning."""
+    return refuse("the compiler sees that this cannot go on", line, text, name, _TRAP)
 
 
 def _diagnostic(severity: str, words: str, line: int, column: int, lines: Sequence[str]) -> Diagnostic:

@@ -107,12 +107,12 @@ class Linker:
         return found
 
     def _functions(self):
-        """Yield (section, slot) -> (function, binding) of every function in the symbol table."""
+        """Yield (section, slot) -> (function, binding) of every function in the symbol table that has instructions."""
         for symbol in self.elf.symbols:
-            if symbol.kind != e.STT_FUNC or symbol.section not in self.code:
+            if symbol.kind != e.STT_FUNC or symbol.section not in self.code or not symbol.size:
                 continue
             size = 8 * len(self.code[symbol.section].insns)
-            if symbol.value % 8 or symbol.size % 8 or not symbol.size or symbol.value + symbol.size > size:
+            if symbol.value % 8 or symbol.size % 8 or symbol.value + symbol.size > size:
                 raise ObjectError(f"function {symbol.name} lies outside of section {self.code[symbol.section].name}")
             function = _Function(symbol.name, symbol.section, symbol.value // 8, symbol.size // 8)
             yield (symbol.section, function.start), (function, symbol.binding)
