@@ -1,20 +1,34 @@
 """The running kernel's own types (/sys/kernel/btf/vmlinux): where a field lies, which number a function has.
 
-A kernel has some 150 000 types, of which a handful is asked for: they are found by name, and read only then.
+A kernel has some 150 000 types, of which a handful is asked for: where each lies is counted once, and nothing is read
+but what is asked for. A name is looked for among the texts, and its place there among the types.
 (Documentation/bpf/btf.rst, Linux 6.12)
 """
 
 from __future__ import annotations
 
+import bisect
 import struct
+import sys
+from array import array
 
 from netkit_edu.errors import ObjectError
 from netkit_edu.program.btf import ENUM, FUNC, STRUCT, UNION, VAR
 
 _HEADER = struct.Struct("<HBBIIIII")
 _TYPE = struct.Struct("<III")
-_EXTRA = {1: 4, 3: 12, 14: 4, 17: 4}  # bytes behind the head of INT, ARRAY, VAR, DECL_TAG
-_EACH = {STRUCT: 12, UNION: 12, ENUM: 8, 13: 8, 15: 12, 19: 12}  # bytes of each member
+_HEAD, _WORD = 3, 4  # words of a type's head; bytes
+_EXTRA = {1: 1, 3: 3, 14: 1, 17: 1}  # words behind the head of INT, ARRAY, VAR, DECL_TAG
+_EACH = {STRUCT: 3, UNION: 3, ENUM: 2, 13: 2, 15: 3, 19: 3}  # words of each member
+
+
+class _Lengths(dict):
+    """How many words a type takes, by the second word of its head: kind and number of members."""
+
+    def __missing__(self, info: int) -> int:
+        kind = info >> 24 & 0x1F
+        self[info] = _HEAD + _EXTRA.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
+        return self[info]
 
 
 class KernelBtf:
@@ -33,29 +47,37 @@ class KernelBtf:
             raise ObjectError("this is no type information")
         self._types = raw[header + type_off : header + type_off + type_len]
         self._strings = raw[header + str_off : header + str_off + str_len]
-        self._at = [0]
-        self._by_name: dict[tuple[int, int], int] = {}
-        self._index()
+        self._at = self._places()
 
-    def _index(self) -> None:
-        types, unpack, at, places, names = self._types, _TYPE.unpack_from, 0, self._at, self._by_name
-        extra, each = _EXTRA.get, _EACH.get
-        wanted = {STRUCT, ENUM, FUNC, VAR}
-        while at < len(types):
-            name, info, _ = unpack(types, at)
-            kind = info >> 24 & 0x1F
-            if name and kind in wanted:
-                names.setdefault((kind, name), len(places))
-            places.append(at)
-            at += 12 + extra(kind, 0) + (each(kind, 0) * (info & 0xFFFF))
+    def _places(self) -> array:
+        """Return at which byte each type lies, by its number; void, which is number 0, lies nowhere."""
+        words = array("I", self._types[: len(self._types) & -_WORD])
+        if sys.byteorder == "big":
+            words.byteswap()
+        places, lengths, at, end = array("I", [0]), _Lengths(), 0, len(words)
+        add = places.append
+        while at < end - 1:
+            add(at * _WORD)
+            at += lengths[words[at + 1]]
+        return places
 
     def _find(self, kind: int, name: str) -> int:
         start = 0
         raw = b"\0" + name.encode() + b"\0"
         while (at := self._strings.find(raw, start)) >= 0:
-            if (kind, at + 1) in self._by_name:
-                return self._by_name[kind, at + 1]
+            if number := self._named(kind, at + 1):
+                return number
             start = at + 1
+        return 0
+
+    def _named(self, kind: int, name: int) -> int:
+        """Return the first type of a kind whose head begins with this name, 0 for none."""
+        wanted, at = name.to_bytes(_WORD, "little"), -1
+        while (at := self._types.find(wanted, at + 1)) >= 0:
+            number = bisect.bisect_left(self._at, at, 1)
+            if number < len(self._at) and self._at[number] == at:
+                if self._types[at + 7] & 0x1F == kind:
+                    return number
         return 0
 
     def _text(self, offset: int) -> str:

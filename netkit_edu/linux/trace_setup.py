@@ -14,28 +14,32 @@ from typing import NamedTuple
 
 from netkit_edu.errors import KernelError, ObjectError
 from netkit_edu.linux import bpfattr as a
-from netkit_edu.linux.door import Batch, Door, Result
+from netkit_edu.linux.door import Door, Result
+from netkit_edu.linux.files import read_file
 from netkit_edu.linux.kernelbtf import KernelBtf
-from netkit_edu.linux.syscalls import AT_FDCWD, O_CLOEXEC
+from netkit_edu.linux.symbols import find
+from netkit_edu.linux.syscalls import O_CLOEXEC
 from netkit_edu.linux.trace_assembly import END, START
 from netkit_edu.linux.trace_probe import HEAD, LOG, Probes
 from netkit_edu.linux.trace_table import CONSUME_SKB, DROPPING, FUNCTIONS, KFREE_SKB
 from netkit_edu.program import isa
+from netkit_edu.program.assembler import assemble
 from netkit_edu.program.object import Insn
+from netkit_edu.uapi import Errno
 
 FIRST = 1000
 FACTS, MAP, ENTRY, FREED, CONSUMED, FOUND = range(FIRST, FIRST + 6)  # facts, log, and programs
 LINKS = range(FIRST + 6, FIRST + 10)  # what keeps them where they are: `attach`, in its order
 HEAD_OF_FACTS = 64  # bytes: the log's head while recording, while not, and how many bytes of JSON follow
 FINGERPRINT = hashlib.sha256(repr((FUNCTIONS, START, END, HEAD, LOG)).encode()).hexdigest()[:16]  # of what is set up
-BTF_FILE, SYMBOLS, BOOT = "/sys/kernel/btf/vmlinux", "/proc/kallsyms", "/proc/sys/kernel/random/boot_id"
+BTF_FILE, BOOT = "/sys/kernel/btf/vmlinux", "/proc/sys/kernel/random/boot_id"
 _BPF_MAP_TYPE_ARRAY, _BPF_F_MMAPABLE = 2, 1 << 10
 _KPROBE, _RAW_TRACEPOINT, _TRACING = 2, 17, 26  # BPF_PROG_TYPE_*
 _TRACE_FEXIT, _TRACE_KPROBE_MULTI = 25, 42  # BPF_TRACE_*
 _LINK_CREATE = 28
 _MFD_CLOEXEC, _SEEK_SET = 1, 0
 _PROT_READ_WRITE, _MAP_SHARED_FIXED = 3, 0x11
-_PIECE, _AT_ONCE = 1 << 16, 16
+_PIECE = 1 << 16
 _TIMEOUT = 60.0  # seconds
 _SOME_PROGRAM = 0x5A5A_1234  # stands for a program's id
 
@@ -65,6 +69,7 @@ def prepare(door: Door) -> None:
 def set_up(door: Door) -> None:
     """Make everything; see `prepare`."""
     detach(door)
+    _check_links(door)
     plan = _plan(door)
     _map(door)
     _keep(door, ENTRY, _load(door, plan.entry, _KPROBE, _TRACE_KPROBE_MULTI))
@@ -96,7 +101,8 @@ def _plan(door: Door) -> _Plan:
     global _last
     boot = read_file(door, BOOT)
     if _last is None or _last.boot != boot:
-        btf, symbols = KernelBtf(read_file(door, BTF_FILE)), read_symbols(read_file(door, SYMBOLS))
+        btf = KernelBtf(read_file(door, BTF_FILE))
+        symbols = find(door, [*(f.symbol for f in FUNCTIONS), *DROPPING])
         probes = Probes(btf, MAP)
         found = [(symbols[f.symbol][0], f.cookie(n)) for n, f in enumerate(FUNCTIONS) if f.symbol in symbols]
         reasons = {n: name.removeprefix("SKB_DROP_REASON_") for n, name in btf.enum("skb_drop_reason").items()}
@@ -185,6 +191,17 @@ def _load(door: Door, insns: tuple[Insn, ...], kind: int, attach_type: int, func
     raise KernelError(made.errno, " / ".join(words[-4:]))
 
 
+def _check_links(door: Door) -> None:
+    """Ask for a link to no function at all: what is wrong with it is said only by a kernel that has such links."""
+    program = _load(door, assemble("r0 = 0\nexit"), _KPROBE, _TRACE_KPROBE_MULTI)
+    batch = door.batch()
+    link = a.bpf(batch, _LINK_CREATE, struct.pack("<IIII32x", program, 0, _TRACE_KPROBE_MULTI, 0), must=False)
+    batch.call("close", program)
+    batch.run()
+    if link.errno == Errno.EOPNOTSUPP:
+        raise KernelError("EOPNOTSUPP", "this kernel cannot be recorded: it has no kprobe.multi links (CONFIG_FPROBE)")
+
+
 def _keep(door: Door, number: int, fd: int) -> int:
     """Give a descriptor its place."""
     batch = door.batch()
@@ -194,50 +211,7 @@ def _keep(door: Door, number: int, fd: int) -> int:
     return number
 
 
-# files --------------------------------------------------------------------------------------------------------------
-
-
-def read_file(door: Door, path: str) -> bytes:
-    """Return a file of the kernel's, in as few round trips as possible."""
-    fd = door.call("openat", AT_FDCWD, path.encode() + b"\0", O_CLOEXEC, 0)
-    parts: list[bytes] = []
-    size = _PIECE
-    while True:
-        batch = door.batch()
-        room = batch.room(size)
-        read = [_take(batch, fd, room, size) for _ in range(_AT_ONCE)]
-        batch.run(_TIMEOUT)
-        parts += [one.value for one in read]
-        if not read[-1].value:
-            break
-    door.call("close", fd)
-    return b"".join(parts)
-
-
-def _take(batch: Batch, fd: int, room: int, size: int):
-    return batch.read(room, batch.call("read", fd, room, size), size)
-
-
-def read_symbols(text: bytes) -> dict[str, tuple[int, int]]:
-    """Return start and end of every function by its name without what the compiler put behind it.
-
-    Where a compiler has made parts of their own of a function's unlikely paths (``.cold``), those are not it.
-    """
-    rows = []
-    for line in text.splitlines():
-        address, kind, name = line.split(None, 3)[:3]
-        if kind in b"tTwW":
-            rows.append((int(address, 16), name.decode()))
-    rows.sort()
-    found: dict[str, tuple[int, int]] = {}
-    for n, (start, name) in enumerate(rows):
-        plain, _, part = name.partition(".")
-        if part.startswith("cold") or ".cold" in part or part.startswith("llvm"):
-            continue
-        end = next((other for other, _ in rows[n + 1 : n + 20] if other > start), start + 4096)
-        if plain not in found or not part:
-            found[plain] = (start, end)
-    return found
+# facts --------------------------------------------------------------------------------------------------------------
 
 
 def _write_facts(door: Door, facts: dict) -> None:

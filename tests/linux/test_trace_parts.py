@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from netkit_edu.errors import ObjectError
-from netkit_edu.linux import trace_setup
+from netkit_edu.linux import symbols, trace_setup
 from netkit_edu.linux.kernelbtf import KernelBtf
 from netkit_edu.linux.records import overflowed
 from netkit_edu.linux.trace_probe import HEAD, LOG, RECORD, Probes
@@ -116,7 +116,7 @@ ffffffff81000200 t ip_rcv_core.cold
 ffffffff81000300 t veth_xmit\t[veth]
 ffffffff81000400 D some_data
 """
-    found = trace_setup.read_symbols(text)
+    found = symbols.read_symbols(text)
     assert found["ip_rcv"] == (0xFFFFFFFF81000000, 0xFFFFFFFF81000100)
     assert found["ip_rcv_core"][0] == 0xFFFFFFFF81000100 and found["veth_xmit"][0] == 0xFFFFFFFF81000300
     assert "some_data" not in found
