@@ -69,7 +69,7 @@ def _open_host(cpus: int, backlog: int) -> tuple[Backend, Callable[[], None]]:
     from netkit_edu.linux.host import open_host
 
     host = open_host(cpus, backlog)
-    linux = LinuxBackend(host.door, name="host", kernel=host.kernel, cpus=host.cpus, backlog=backlog, close=host.close)
+    linux = LinuxBackend(host.door, name="host", kernel=host.kernel, cpus=host.cpus, backlog=backlog, close=host.leave)
     return linux, _nothing
 
 

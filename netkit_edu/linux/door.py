@@ -193,6 +193,7 @@ class Batch:
         ends = struct.unpack(f"<{len(self._results)}Q", answer[len(answer) - cells :])
         for result, raw in zip(self._results, ends, strict=True):
             result._settle(raw)
+        self.door.reusable &= status in (OK, REFUSED)
         self._deliver(answer[: len(answer) - cells], None if status == OK else at - len(fill))
         if status == REFUSED:
             refused = next(r for r in self._results if self._stopped_at(r, at - len(fill)))
@@ -230,6 +231,7 @@ class Door:
     """A syscall door at the other end of a stream.
 
     ``machine`` and ``word`` (bytes of a long) say what it runs on; ``base`` and ``size`` (bytes) where its arena lies.
+    ``reusable`` is whether all that was done in its process is undone by closing descriptors.
 
     Args:
         stream: a connected socket; it belongs to the door from now on.
@@ -247,6 +249,7 @@ class Door:
         self._lock = threading.RLock()
         self._before, self._after, self._translate = before, after, translate
         self.closed = False
+        self.reusable = True
         self.syscalls = SYSCALLS[self.machine]
         self.base = self.size = self.word = self.pid = 0
 
@@ -284,6 +287,7 @@ class Door:
 
         They do what the end of a process does not: remove what has a name.
         """
+        self.reusable = False
         status, _, _ = self.exchange(bytes(batch._body), TIMEOUT_S, KEEP)
         if status != OK:
             raise DoorError(_SAID.get(status, f"status {status}"))
@@ -307,6 +311,24 @@ class Door:
                 self.close()
                 said = error if isinstance(error, DoorError) else DoorError(f"no answer: {error or 'timed out'}")
                 raise (self._translate(said) if self._translate else said) from None
+
+    def hand_over(self) -> Door:
+        """Return another client of this door, which does not notice, and close this one.
+
+        Raises:
+            DoorError: it is closed, or its other client is busy with it.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise DoorError("it is busy")
+        try:
+            if self.closed:
+                raise DoorError("it is closed")
+            other = Door(self._stream.dup())
+            other.child, other._number = self.child, self._number
+            self.close()
+            return other.hello()
+        finally:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the stream: the door executes what was left with it and exits. A second call does nothing."""

@@ -2,26 +2,25 @@
 
 What a lab makes is held by descriptors of the door's process: namespaces, programs, links. When the stream to it closes
 (`Host.close`, the interpreter's exit, or its death) the door exits, and the kernel takes back all of it; when the door
-is killed, the same. The machine's own network namespace and mounts are left before anything else is done.
+is killed, the same. A lab that is closed may leave its door to the next one, emptied (spare.py). The machine's own
+network namespace and mounts are left before anything else is done.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
 import threading
 from pathlib import Path
 
 from netkit_edu.errors import BackendUnavailable, KernelError, UsageError
+from netkit_edu.linux import spare
 from netkit_edu.linux.child import open_child
 from netkit_edu.linux.door import Door
 from netkit_edu.linux.mounts import leave_the_machine
 from netkit_edu.linux.probe import probe_host
 
 BACKLOG = 1000  # packets: the kernel's own default, and the lab's
-PATIENCE_S = 2.0  # seconds for a door to exit once its stream is closed
 NAME = "netkit-edu"  # what the door's process is called: the task that a tracer sees
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _asked: set[tuple[str, str]] = set()  # what the probe found good in this process
@@ -38,15 +37,14 @@ class Host:
         self.kernel = kernel
         self.cpus = cpus
 
+    def leave(self) -> None:
+        """Have the door let go of all that was made with it, and wait a moment for the next lab; or exit."""
+        if not spare.keep(self.door, _key(), _usable()):
+            self.close()
+
     def close(self) -> None:
         """Have the door exit, and wait until it has; a second call does nothing."""
-        self.door.close()
-        try:
-            self.door.child.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(PermissionError):  # not ours to kill where sudo started it; it exits by itself
-                self.door.child.kill()
-                self.door.child.wait()
+        spare.end(self.door)
 
 
 def open_host(cpus: int = 1, backlog: int = BACKLOG) -> Host:
@@ -60,17 +58,18 @@ def open_host(cpus: int = 1, backlog: int = BACKLOG) -> Host:
         BackendUnavailable: there are not so many CPUs, or the door cannot do what a lab needs: a line for each.
         UsageError: the machine's backlog is another one.
     """
-    usable = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
-    key = (os.environ.get("NETKIT_EDU_DOOR", ""), os.environ.get("NETKIT_EDU_CACHE", ""))
-    if key not in _asked:
+    usable = _usable()
+    if _key() not in _asked:
         report = probe_host()
         if not report.ok:
             raise BackendUnavailable(f"no lab on this machine's own kernel:\n{report.why}")
-        _asked.add(key)
+        _asked.add(_key())
     if backlog not in (BACKLOG, there := _machines_backlog()):
         raise UsageError(f"net.core.netdev_max_backlog is the whole machine's, {there}: take that, or nk.Lab('vm')")
     if cpus > len(usable):
         raise BackendUnavailable(f"this machine has {len(usable)} CPUs, not {cpus}: take fewer, or nk.Lab('vm')")
+    if (door := spare.take(_key())) is not None:
+        return Host(door, os.uname().release, usable[:cpus])
     door = open_child()
     try:
         if threading.current_thread() is threading.main_thread():  # a call that waits is interrupted by our death, too
@@ -84,6 +83,15 @@ def open_host(cpus: int = 1, backlog: int = BACKLOG) -> Host:
     except BaseException:
         door.close()
         raise
+
+
+def _key() -> tuple[str, str]:
+    """Return what decides which door is started."""
+    return os.environ.get("NETKIT_EDU_DOOR", ""), os.environ.get("NETKIT_EDU_CACHE", "")
+
+
+def _usable() -> tuple[int, ...]:
+    return tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
 
 
 def _machines_backlog() -> int:

@@ -36,6 +36,7 @@ class RingReader:
         producer = batch.call("mmap", 0, PAGE + 2 * size, PROT_READ, MAP_SHARED, fd, PAGE)
         batch.run()
         self._consumer, self._producer = consumer.value, producer.value
+        door.reusable = False  # the mappings stay
         self._position = 0
 
     def read(self) -> list[bytes]:

@@ -86,8 +86,7 @@ class Tracer:
     def __init__(self, backend):
         self._backend = backend
         door = backend.door
-        prepare(door)
-        self._facts = setup.read_facts(door)
+        self._facts = prepare(door)
         self._log = setup.log_address(door)
         door.size = min(door.size, self._log - door.base)
         setup.map_log(door)

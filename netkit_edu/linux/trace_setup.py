@@ -37,7 +37,7 @@ _BPF_MAP_TYPE_ARRAY, _BPF_F_MMAPABLE = 2, 1 << 10
 _KPROBE, _RAW_TRACEPOINT, _TRACING = 2, 17, 26  # BPF_PROG_TYPE_*
 _TRACE_FEXIT, _TRACE_KPROBE_MULTI = 25, 42  # BPF_TRACE_*
 _LINK_CREATE = 28
-_MFD_CLOEXEC, _SEEK_SET = 1, 0
+_MFD_CLOEXEC, _F_GETFD = 1, 1
 _PROT_READ_WRITE, _MAP_SHARED_FIXED = 3, 0x11
 _PIECE = 1 << 16
 _TIMEOUT = 60.0  # seconds
@@ -52,22 +52,26 @@ def log_address(door: Door) -> int:
 _ARENA = 4 << 20  # bytes of a door's arena
 
 
-def prepare(door: Door) -> None:
-    """Set up the recording in the door's process; see the module's text. A second call does nothing.
+def prepare(door: Door) -> dict:
+    """Set up the recording in the door's process, as far as it is not; see the module's text. Return its facts.
 
     Raises:
         KernelError: the kernel refuses: it has no kprobe.multi links (before 5.18, or CONFIG_FPROBE is not set) or no
             BTF, or the door has not the right.
     """
-    if read_facts(door) is None:
+    facts, attached = _look(door)
+    if facts is None:
         try:
-            set_up(door)
+            return set_up(door)
         except ObjectError as error:
             raise KernelError("EOPNOTSUPP", f"this kernel cannot be recorded: {error}") from None
+    if not attached:
+        attach(door, [tuple(pair) for pair in facts["functions"]])
+    return facts
 
 
-def set_up(door: Door) -> None:
-    """Make everything; see `prepare`."""
+def set_up(door: Door) -> dict:
+    """Make everything, and return the facts; see `prepare`."""
     detach(door)
     _check_links(door)
     plan = _plan(door)
@@ -77,7 +81,7 @@ def set_up(door: Door) -> None:
     _keep(door, CONSUMED, _load(door, plan.consumed, _RAW_TRACEPOINT, 0))
     _keep(door, FOUND, _load(door, plan.lookup, _TRACING, _TRACE_FEXIT, plan.looked_up))
     attach(door, plan.functions)
-    _write_facts(door, plan.facts)
+    return _write_facts(door, plan.facts)
 
 
 class _Plan(NamedTuple):
@@ -214,7 +218,8 @@ def _keep(door: Door, number: int, fd: int) -> int:
 # facts --------------------------------------------------------------------------------------------------------------
 
 
-def _write_facts(door: Door, facts: dict) -> None:
+def _write_facts(door: Door, facts: dict) -> dict:
+    """Write them down, and return them as they will be read."""
     data = json.dumps(facts, separators=(",", ":")).encode()
     head = struct.pack("<QQQQQ", 0, 1, 0, 0, len(data)).ljust(HEAD_OF_FACTS, b"\0")
     batch = door.batch()
@@ -222,17 +227,22 @@ def _write_facts(door: Door, facts: dict) -> None:
     batch.call("write", made, head + data, HEAD_OF_FACTS + len(data))
     batch.run()
     _keep(door, FACTS, made.value)
+    return json.loads(data)
 
 
-def read_facts(door: Door) -> dict | None:
-    """Return what `set_up` wrote down in this door, None if it has not been there, or was another version of it."""
+def _look(door: Door) -> tuple[dict | None, bool]:
+    """Return what `set_up` wrote down in this door, None if it has not been there, or was another version of it.
+
+    The second is whether the programs are where they record.
+    """
     batch = door.batch()
     room = batch.room(_PIECE)
     got = batch.call("pread64", FACTS, room, _PIECE, 0, must=False)
     data = batch.read(room, got, _PIECE)
+    link = batch.call("fcntl", LINKS[0], _F_GETFD, must=False)
     batch.run()
     if got.errno:
-        return None
+        return None, False
     size = struct.unpack_from("<Q", data.value, 32)[0]
     facts = json.loads(data.value[HEAD_OF_FACTS : HEAD_OF_FACTS + size])
-    return facts if facts.get("made") == FINGERPRINT else None
+    return facts if facts.get("made") == FINGERPRINT else None, not link.errno
