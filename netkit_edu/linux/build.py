@@ -26,7 +26,7 @@ def build_door() -> Path:
     """Return the path of the door, built if the cache does not hold it yet.
 
     Raises:
-        BackendUnavailable: no compiler here can build it; the message says what to install.
+        BackendUnavailable: no compiler here can build it, or it cannot be kept; the message says what to do.
     """
     source = SOURCE.read_bytes()
     key = hashlib.sha256(source + repr((FLAGS, TARGETS)).encode()).hexdigest()[:16]
@@ -34,6 +34,13 @@ def build_door() -> Path:
     path = folder / f"door-{key}"
     if path.is_file():
         return path
+    try:
+        return _build(folder, path)
+    except OSError as error:
+        raise BackendUnavailable(f"{folder} cannot be written to ({error.strerror}): set NETKIT_EDU_CACHE") from None
+
+
+def _build(folder: Path, path: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{_WORK}*"):  # by a build that was killed
         if time.time() - left.stat().st_mtime > _OLD:

@@ -7,6 +7,7 @@ so that a killed build leaves nothing. Who builds holds a lock that the kernel r
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -15,10 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from netkit_edu.errors import BackendUnavailable
-from netkit_edu.program.cache import cache_folder
+from netkit_edu.errors import BackendUnavailable, NetkitEduError
+from netkit_edu.program.cache import cache_folder, write_whole
 
 MOST = 1 << 30  # bytes of snapshots; NETKIT_EDU_VM_CACHE_MB says otherwise
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 _UNFINISHED = ".new-"
 
 
@@ -52,14 +55,25 @@ def most_bytes() -> int:
 
 
 def lookup(key: str) -> Entry | None:
-    """Return the snapshot kept under ``key``, and note that it was used; None if there is none."""
+    """Return the snapshot kept under ``key``, and note that it was used; None if there is none.
+
+    What is touched is the small file beside it: in a container's image a touched file is copied. A cache that cannot be
+    written to serves as well.
+    """
     path = folder() / f"{key}.snapshot"
     try:
         facts = json.loads(path.with_suffix(".json").read_bytes())
-        os.utime(path)
+        path.stat()
     except (OSError, ValueError):
         return None
+    with contextlib.suppress(OSError):
+        os.utime(path.with_suffix(".json"))
     return Entry(key, path, facts)
+
+
+def write_facts(path: Path, facts: dict) -> None:
+    """Write what is told about a snapshot beside it."""
+    write_whole(path.with_suffix(".json"), json.dumps(facts, indent=1).encode(), mode=0o644)
 
 
 def entries() -> list[Entry]:
@@ -67,15 +81,17 @@ def entries() -> list[Entry]:
     found = []
     for path in folder().glob("*.snapshot"):
         with contextlib.suppress(OSError, ValueError):
-            facts = json.loads(path.with_suffix(".json").read_bytes())
-            found.append((path.stat().st_mtime_ns, Entry(path.stem, path, facts)))
+            beside = path.with_suffix(".json")
+            facts = json.loads(beside.read_bytes())
+            found.append((beside.stat().st_mtime_ns, Entry(path.stem, path, facts)))
     return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
 
 def forget(key: str) -> None:
-    """Remove a snapshot; whoever has it open keeps it until then."""
+    """Remove a snapshot, if that can be; whoever has it open keeps it until then."""
     for suffix in (".snapshot", ".json"):
-        (folder() / f"{key}{suffix}").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (folder() / f"{key}{suffix}").unlink()
 
 
 def evict(keep: str) -> list[str]:
@@ -114,15 +130,13 @@ def locked(waiting: Callable[[], None] | None) -> Iterator[Path]:
         waiting: called once if another process holds the lock; None to wait for nobody.
 
     Raises:
-        BackendUnavailable: the folder cannot be made or written to, or another process builds and we do not wait.
+        BackendUnavailable: the folder cannot be made or written to, now or while something is built there, or another
+            process builds and we do not wait.
     """
-    place = folder()
+    place, handle = folder(), -1
     try:
         place.mkdir(parents=True, exist_ok=True)
-        handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise BackendUnavailable(f"{place} cannot be used ({error.strerror}): set NETKIT_EDU_CACHE") from None
-    try:
+        handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -132,8 +146,22 @@ def locked(waiting: Callable[[], None] | None) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX)
         sweep(place)
         yield place
+    except OSError as error:
+        if isinstance(error, NetkitEduError):
+            raise
+        raise BackendUnavailable(trouble(place, error)) from None
     finally:
-        os.close(handle)
+        if handle >= 0:
+            os.close(handle)
+
+
+def trouble(place: Path, error: OSError) -> str:
+    """Return in one line why something could not be made in a folder of ours, and what to do."""
+    if error.errno in _FULL:
+        return f"no room in {place} (a virtual machine's files take 250 MB): free some, or set NETKIT_EDU_CACHE"
+    if error.errno in _CLOSED:
+        return f"{place} cannot be written to ({error.strerror}): set NETKIT_EDU_CACHE to a folder that can"
+    return f"no virtual machine can be made here: {error.strerror or error}"
 
 
 def tidy() -> None:
@@ -176,10 +204,10 @@ class NewFile:
     def __init__(self, place: Path):
         self._path: Path | None = None
         try:
-            self.fd = os.open(place, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self.fd = os.open(place, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
         except (AttributeError, OSError):
             self._path = place / f"{_UNFINISHED}file-{os.getpid()}"
-            self.fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self.fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def keep(self, path: Path) -> None:
         """Give the file its name, in place of what has it."""

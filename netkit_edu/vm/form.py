@@ -37,7 +37,11 @@ def save(monitor: Qmp, memory: int, to: int) -> int:
     monitor.call("getfd", fds=(to,), fdname="snapshot")
     monitor.call("migrate-set-parameters", max_bandwidth=1 << 40)
     monitor.call("migrate", uri="fd:snapshot")
-    _wait(monitor, 0.02)
+    try:
+        _wait(monitor, 0.02)
+    except DoorError:
+        os.pwrite(to, bytes(_PIECE), MEMORY)  # QEMU does not always say why: if it is the disk, this does
+        raise
     written = os.fstat(to).st_size - MEMORY
     with mmap.mmap(memory, MEMORY, prot=mmap.PROT_READ) as pages:
         empty, nothing = bytes(_PIECE), bytes(_PAGE)
@@ -78,7 +82,8 @@ def copy_memory(snapshot: int, to: int) -> None:
 
 def _wait(monitor: Qmp, pause: float) -> None:
     deadline = time.monotonic() + TIMEOUT
-    while (status := monitor.call("query-migrate").get("status")) != "completed":
+    while (status := (told := monitor.call("query-migrate")).get("status")) != "completed":
         if status in ("failed", "cancelled") or time.monotonic() > deadline:
-            raise DoorError(f"QEMU's migration has {status or 'not begun'}")
+            why = f": {told['error-desc']}" if "error-desc" in told else ""
+            raise DoorError(f"QEMU's migration has {status or 'not begun'}{why}")
         time.sleep(pause)

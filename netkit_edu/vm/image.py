@@ -16,7 +16,7 @@ from pathlib import Path
 from netkit_edu.errors import BackendUnavailable, DoorError, UsageError, VMError
 from netkit_edu.linux.build import build_door
 from netkit_edu.linux.door import Door
-from netkit_edu.vm import apt, cache, cpio, form, identity, kernel, launcher, prepare, qemu, stage
+from netkit_edu.vm import apt, cache, cpio, form, identity, kernel, launcher, prepare, qemu, shortage, stage
 from netkit_edu.vm.guest import Guest
 
 BOOT_TIMEOUT = 90.0  # seconds; 8 on an idle machine, and some machines are not idle
@@ -85,13 +85,7 @@ def snapshot(cpus: int = 1, progress: Progress = ignore) -> cache.Entry:
         recipe = Recipe(program, identity.version(program), cpus, found, build_door())
         if entry := cache.lookup(recipe.key):
             return entry
-        booted = cache.lookup(recipe.booted) or _build(place, recipe, progress)
-
-        def furnish(door: Door) -> dict:
-            prepare.furnish(door, progress)
-            return {}
-
-        entry = stage.carry_on(booted, recipe.key, place, furnish)
+        entry = _furnished(place, recipe, progress)
         progress("snapshot", f"{_size(entry.facts['bytes'])}, {entry.facts['seconds']:.1f} s in all")
         return entry
 
@@ -128,6 +122,24 @@ def initramfs(recipe: Recipe) -> bytes:
     for name, path in recipe.kernel.modules.items():
         members.append(cpio.file(f"modules/{name}", kernel.unpacked(path)))
     return cpio.archive(members)
+
+
+def _furnished(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:
+    """Take the booted machine to where each room has what it needs; if the one that was kept is broken, boot anew."""
+
+    def furnish(door: Door) -> dict:
+        prepare.furnish(door, progress)
+        return {}
+
+    if booted := cache.lookup(recipe.booted):
+        try:
+            return stage.carry_on(booted, recipe.key, place, furnish)
+        except VMError as error:
+            if shortage.is_short(error):
+                raise
+            progress("booted", f"made anew: {str(error).splitlines()[0]}")
+            cache.forget(recipe.booted)
+    return stage.carry_on(_build(place, recipe, progress), recipe.key, place, furnish)
 
 
 def _build(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:

@@ -18,9 +18,9 @@ SOURCE = Path(__file__).with_name("launch.c")
 
 
 def path() -> Path | None:
-    """Return the program, if it was built."""
+    """Return the program, if it was built and may be run: some homes are mounted so that nothing there may."""
     found = cache.folder() / _name()
-    return found if found.is_file() else None
+    return found if os.access(found, os.X_OK) else None
 
 
 def build(place: Path, work: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
+from pathlib import Path
 
 from netkit_edu.errors import BackendUnavailable, DoorError, VMError
-from netkit_edu.vm import cache, form, image, launcher, prepare, qemu, rehearsal
+from netkit_edu.vm import cache, form, image, launcher, prepare, qemu, rehearsal, shortage
 from netkit_edu.vm.guest import Guest
 
 RESTORE_TIMEOUT = 20.0  # seconds
+_SHUT = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Machine:
@@ -78,20 +81,31 @@ def open_vm(cpus: int = 1, progress: image.Progress | None = None, *, rehearsing
 
     Raises:
         UsageError: no such number of processors.
-        BackendUnavailable: QEMU, a kernel or a compiler is missing; the message says what to install.
-        VMError: the machine does not start.
+        BackendUnavailable: QEMU, a kernel or a compiler is missing, or this machine has too little for another QEMU;
+            the message says what to do.
     """
     progress = progress or _say
+    try:
+        return _open_vm(cpus, progress, rehearsing)
+    except (VMError, OSError) as error:
+        raise BackendUnavailable(shortage.why(error)) from None
+
+
+def _open_vm(cpus: int, progress: image.Progress, rehearsing: bool) -> Machine:
     plain = image.snapshot(cpus, progress)
     found = rehearsal.lookup(plain) if rehearsing else None
     if found is not None:
         try:
             return Machine(plain, found, rehearsing)
-        except (VMError, OSError):
+        except (VMError, OSError) as error:
+            if shortage.is_short(error):
+                raise
             cache.forget(found[0].key)
     try:
         return Machine(plain, None, rehearsing)
     except (VMError, OSError) as error:
+        if shortage.is_short(error):
+            raise
         progress("snapshot", f"made anew: {str(error).splitlines()[0]}")
         cache.forget(plain.key)
         return Machine(image.snapshot(cpus, progress), None, rehearsing)
@@ -103,17 +117,40 @@ def _say(step: str, detail: str) -> None:
 
 
 def _restore(entry: cache.Entry) -> Guest:
-    handle = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        guest = Guest(qemu.find(), entry.facts["cpus"], qemu.wait_words(handle), (handle,), launcher=launcher.path())
+    with contextlib.ExitStack() as stack:
+        reads_only = qemu.reads_only(entry.facts["qemu"])
+        snapshot, memory = _opened(entry.path, reads_only)
+        for handle in {snapshot, memory}:
+            stack.callback(os.close, handle)
+        words = qemu.wait_words(memory, reads_only=reads_only)
+        guest = Guest(qemu.find(), entry.facts["cpus"], words, (memory,), launcher=launcher.path())
         try:
             guest.monitor.greet(RESTORE_TIMEOUT)
-            form.restore(guest.monitor, handle)
+            form.restore(guest.monitor, snapshot)
         except DoorError as error:
             raise guest.failure(error) from None
         except BaseException:
             guest.close()
             raise
-    finally:
-        os.close(handle)
     return guest
+
+
+def _opened(path: Path, reads_only: bool) -> tuple[int, int]:
+    """Return descriptors of a snapshot and of the memory in it: a copy, where QEMU wants to write and we may not."""
+    try:
+        handle = os.open(path, (os.O_RDONLY if reads_only else os.O_RDWR) | os.O_CLOEXEC)
+        return handle, handle
+    except OSError as error:
+        if reads_only or error.errno not in _SHUT:
+            raise
+    snapshot = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    memory = -1
+    try:
+        memory = os.memfd_create("memory", os.MFD_CLOEXEC)
+        form.copy_memory(snapshot, memory)
+    except BaseException:
+        for handle in (snapshot, memory):
+            if handle >= 0:
+                os.close(handle)
+        raise
+    return snapshot, memory

@@ -3,11 +3,12 @@
 TCG with ``-icount shift=0``: an instruction is a nanosecond of the guest's time, so that counts come out the same every
 time. Everything a connection needs is an inherited descriptor: no file, no path, no port. The guest's memory is a file:
 one that is shared while the snapshot is made, so that it can be kept, and one that is private in a restored machine,
-which reads of it only what it touches.
+which reads of it only what it touches. QEMU before 8.2 wants to open that one for writing all the same.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 
 from netkit_edu.errors import BackendUnavailable
@@ -16,6 +17,7 @@ PROGRAM = "qemu-system-x86_64"
 MEMORY_MB = 256
 CONSOLE_BYTES = 1 << 16
 MOST_CPUS = 8
+READS_ONLY = (8, 2)  # from this version on a private memory may be a file that is open for reading only
 
 # reboot=t, panic=-1: a panic ends the machine at once. no_timer_check: busy hosts fail that check under TCG.
 KERNEL_WORDS = (
@@ -50,10 +52,16 @@ def machine_words(cpus: int = 1) -> list[str]:
     ]
 
 
-def memory_words(handle: int, *, shared: bool) -> list[str]:
+def reads_only(version: str) -> bool:
+    """Return whether the QEMU that calls itself so can have its memory from a file it may only read."""
+    found = re.search(r"version (\d+)\.(\d+)", version)
+    return found is not None and (int(found[1]), int(found[2])) >= READS_ONLY
+
+
+def memory_words(handle: int, *, shared: bool, reads_only: bool = False) -> list[str]:
     """Return the words that make the file behind a descriptor the guest's memory, from its first byte on."""
-    share = "on" if shared else "off"
-    return ["-object", f"memory-backend-file,id=memory,size={MEMORY_MB}M,mem-path=/dev/fd/{handle},share={share}"]
+    how = f"share={'on' if shared else 'off'}{',readonly=on,rom=off' if reads_only else ''}"
+    return ["-object", f"memory-backend-file,id=memory,size={MEMORY_MB}M,mem-path=/dev/fd/{handle},{how}"]
 
 
 def connections(rpc: int, monitor: int) -> list[str]:
@@ -71,6 +79,6 @@ def boot_words(kernel: str, initramfs: int, memory: int) -> list[str]:
             "-append", KERNEL_WORDS]  # fmt: skip
 
 
-def wait_words(memory: int, *, shared: bool = False) -> list[str]:
+def wait_words(memory: int, *, shared: bool = False, reads_only: bool = False) -> list[str]:
     """Return the words of a machine with this memory, which is stopped and waits for the rest of its snapshot."""
-    return [*memory_words(memory, shared=shared), "-S", "-incoming", "defer"]
+    return [*memory_words(memory, shared=shared, reads_only=reads_only), "-S", "-incoming", "defer"]

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from netkit_edu.errors import DoorError
 from netkit_edu.linux.door import Door
-from netkit_edu.program.cache import write_whole
 from netkit_edu.vm import cache, prepare, stage
 from netkit_edu.vm.guest import Guest
 
@@ -118,7 +116,7 @@ def settle(plain: cache.Entry, asked: list[Exchange], rehearsed: bool, missed: b
     misses = entry.facts.get("misses", 0) if entry else 0
     if rehearsed and not missed:
         if entry and misses:
-            _tell(entry, entry.facts | {"misses": 0})
+            cache.write_facts(entry.path, entry.facts | {"misses": 0})
         return
     if asked and misses < MOST_MISSES:
         rehearse(plain, asked, misses + missed)
@@ -139,10 +137,6 @@ def rehearse(plain: cache.Entry, asked: list[Exchange], misses: int = 0) -> cach
 
     with cache.locked(None) as place:
         return stage.carry_on(plain, plain.key + _SUFFIX, place, ask)
-
-
-def _tell(entry: cache.Entry, facts: dict) -> None:
-    write_whole(entry.path.with_suffix(".json"), json.dumps(facts).encode())
 
 
 def _hash(body: bytes, flags: int) -> str:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from netkit_edu.errors import BackendUnavailable, DoorError
+from netkit_edu.errors import DoorError
 from netkit_edu.linux.door import Door
-from netkit_edu.program.cache import write_whole
 from netkit_edu.vm import cache, form, launcher, prepare, qemu
 from netkit_edu.vm.guest import Guest
 
@@ -27,11 +25,11 @@ def carry_on(entry: cache.Entry, key: str, place: Path, do: Callable[[Door], dic
 
     Raises:
         VMError: the machine does not survive it.
-        BackendUnavailable: the cache cannot be written to.
+        OSError: the cache cannot be written to.
     """
     begun = time.monotonic()
     with contextlib.ExitStack() as stack:
-        handle = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, handle)
         memory = os.memfd_create("memory", os.MFD_CLOEXEC)
         stack.callback(os.close, memory)
@@ -60,18 +58,15 @@ def keep(guest: Guest, memory: int, key: str, place: Path, facts: dict) -> cache
 
     Raises:
         DoorError: QEMU cannot write it.
-        BackendUnavailable: the cache cannot be written to.
+        OSError: the cache cannot be written to.
     """
     path = place / f"{key}.snapshot"
+    file = cache.NewFile(place)
     try:
-        file = cache.NewFile(place)
-        try:
-            facts = facts | {"bytes": form.save(guest.monitor, memory, file.fd)}
-            write_whole(path.with_suffix(".json"), json.dumps(facts, indent=1).encode())
-            file.keep(path)
-        finally:
-            file.close()
-    except OSError as error:
-        raise BackendUnavailable(f"{place} cannot be written to ({error.strerror}): set NETKIT_EDU_CACHE") from None
+        facts = facts | {"bytes": form.save(guest.monitor, memory, file.fd)}
+        cache.write_facts(path, facts)
+        file.keep(path)
+    finally:
+        file.close()
     cache.evict(key)
     return cache.Entry(key, path, facts)

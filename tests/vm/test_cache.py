@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 
 import pytest
 
-from netkit_edu.errors import BackendUnavailable
+from netkit_edu.errors import BackendUnavailable, KernelError
 from netkit_edu.vm import cache, identity
 from tests.requires import ROOT
 
@@ -26,7 +27,7 @@ def keep(place, key, size=1000, used=0):
     os.write(file.fd, bytes(size))
     (place / f"{key}.json").write_text(json.dumps({"kernel": "6.12.9"}))
     file.keep(place / f"{key}.snapshot")
-    os.utime(place / f"{key}.snapshot", (used, used))
+    os.utime(place / f"{key}.json", (used, used))
 
 
 def test_what_was_kept_is_found_with_its_facts(place):
@@ -138,3 +139,22 @@ def test_garbled_memory_of_hashes_is_no_harm(place, tmp_path):
     path.write_bytes(b"one")
     (place / "known.json").write_bytes(b"[1")
     assert len(identity.sha256(path)) == 64
+
+
+def test_using_a_snapshot_does_not_touch_its_file(place):
+    keep(place, "k")
+    before = (place / "k.snapshot").stat()
+    assert cache.lookup("k") and (place / "k.json").stat().st_mtime > 1
+    after = (place / "k.snapshot").stat()
+    assert (after.st_mtime_ns, after.st_ctime_ns) == (before.st_mtime_ns, before.st_ctime_ns)
+
+
+def test_full_disk_is_said_with_what_to_do_wherever_it_is_met(place):
+    with pytest.raises(BackendUnavailable, match=r"no room in .* 250 MB.*NETKIT_EDU_CACHE"), cache.locked(None):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert [path.name for path in place.iterdir()] == ["lock"]
+
+
+def test_kernels_refusal_while_one_builds_stays_what_it_is(place):
+    with pytest.raises(KernelError, match="EACCES"), cache.locked(None):
+        raise KernelError("EACCES")

@@ -39,6 +39,22 @@ def test_memory_is_shared_only_while_a_snapshot_is_made():
     assert any("share=off" in word for word in qemu.wait_words(5))
 
 
+@pytest.mark.parametrize(
+    ("said", "can"),
+    [
+        ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)", False),
+        ("QEMU emulator version 8.1.5", False),
+        ("QEMU emulator version 8.2.2 (Debian 1:8.2.2+ds-0ubuntu1)", True),
+        ("QEMU emulator version 10.0.13 (Debian 1:10.0.13+ds-0+deb13u1)", True),
+        ("", False),
+    ],
+)
+def test_qemu_from_8_2_on_may_only_read_the_snapshot(said, can):
+    assert qemu.reads_only(said) is can
+    words = qemu.wait_words(5, reads_only=can)
+    assert any(word.endswith("share=off,readonly=on,rom=off" if can else "share=off") for word in words)
+
+
 def test_missing_qemu_is_one_line_that_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BackendUnavailable) as caught:
