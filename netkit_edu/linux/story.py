@@ -59,7 +59,6 @@ class Story:
         self._owners = Owners()
         self._steps: dict[int, list[tuple[str, Record]]] = {}
         self._waiting: dict[tuple[int, int, int], Way] = {}  # for an address, by namespace, device and address
-        self._cutting = 0  # the packet that is being cut up
         self._others: dict[int, Callable[[Record], None]] = {
             KFREE_SKB: self._freed, CONSUME_SKB: self._consumed, FIB_LOOKUP: self._lookup, VERDICT: self._verdict,
         }  # fmt: skip
@@ -136,8 +135,6 @@ class Story:
             packet.receiver = record.also >> 32, record.also & 0xFFFFFFFF
         elif name == "__neigh_event_send":
             self._waiting[record.inode, record.ifindex, record.also] = way
-        elif name == "dev_hard_start_xmit" and way.last == "skb_gso_segment" and record.skb == self._cutting:
-            way.take_back()  # there was nothing to cut
         elif name == "skb_gso_segment" and not self._segments(record, way, place):
             return
         elif name == "__netif_receive_skb_core":
@@ -165,7 +162,6 @@ class Story:
     def _segments(self, record: Record, way: Way, place: Where) -> bool:
         """Cutting up for a device, or else for the IP layer, or for a socket, which is no step of its own."""
         way.splits = True
-        self._cutting = record.skb
         if way.last in ("ip_output", "nf_hook_slow"):
             way.hop(record, "ip_finish_output_gso", place)
         return way.last in ("__dev_queue_xmit", "sch_direct_xmit", "bpf_prog_run")

@@ -64,7 +64,8 @@ def detail(function: str, record: Record) -> str:
     if function == "__neigh_event_send":
         return f"waits for the address of {address(record.also)}"
     if function == "skb_gso_segment":
-        return f"{record.also >> 16 & 0xFFFF} segments of {record.also & 0xFFFF} bytes at most"
+        counted = record.also >> 16 & 0xFFFF
+        return f"{counted} segments of".removeprefix("0 ") + f" {record.also & 0xFFFF} bytes at most"
     if function == "sch_direct_xmit":
         name = struct.pack("<Q", record.also).rstrip(b"\0").decode(errors="replace").partition("\0")[0]
         return _QDISCS.get(name, name)
@@ -111,6 +112,8 @@ def drop(reason: str, place: str, record: Record, way: Way, ran: Sequence[tuple[
         return FateKind.DROPPED, f"{reason}: TTL exceeded"
     if reason != _NOT_SPECIFIED:
         return FateKind.DROPPED, reason
+    if way.last == "skb_gso_segment":
+        return FateKind.DROPPED, "a GSO packet of one segment, or with impossible headers"
     if place == "netkit_xmit":
         return FateKind.DROPPED, _netkit(record, way, ran)
     if place in ("skb_do_redirect", "__bpf_redirect", "bpf_clone_redirect", "__bpf_tx_skb", "bpf_out_neigh_v4"):

@@ -7,13 +7,14 @@ it comes out again, in softirq.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from netkit_edu.engine.skb import SkBuff
+from netkit_edu.errors import KernelError
 from netkit_edu.journey import HopKind
 from netkit_edu.sim.cpu import Cpu, local_bh_disable, local_bh_enable, napi_complete, napi_schedule
-from netkit_edu.sim.gso import qdisc_pkt_len_init, skb_gso_segment
+from netkit_edu.sim.gso import netif_needs_gso, qdisc_pkt_len_init, skb_gso_ok, skb_gso_segment
 from netkit_edu.sim.netfilter import nf_hook_egress, nf_hook_ingress
 from netkit_edu.sim.skbuff import eth_type_trans, kfree_skb_reason, skb_scrub_packet
 from netkit_edu.sim.vlan import VLAN_HLEN, VLANS, skb_vlan_untag, vlan_leave
@@ -83,7 +84,8 @@ def noop_enqueue(skb: SkBuff, dev) -> int:
 def sch_direct_xmit(skb: SkBuff, dev) -> int:
     """A real qdisc whose queue is empty lets the packet pass at once (TCQ_F_CAN_BYPASS); our drivers are never busy."""
     skb.trace.hop("sch_direct_xmit", dev, _QUEUE, dev.qdisc.id)
-    dev_hard_start_xmit(skb, dev)
+    if segments := validate_xmit_skb(skb, dev):
+        dev_hard_start_xmit(segments, dev)
     return NetXmit.SUCCESS
 
 
@@ -92,7 +94,8 @@ def fq_enqueue(skb: SkBuff, dev) -> int:
     skb.trace.hop("fq_enqueue", dev, _QUEUE, dev.qdisc.id)
     skb.trace.hop("fq_dequeue", dev)
     skb.trace.hop("sch_direct_xmit", dev)
-    dev_hard_start_xmit(skb, dev)
+    if segments := validate_xmit_skb(skb, dev):
+        dev_hard_start_xmit(segments, dev)
     return NetXmit.SUCCESS
 
 
@@ -118,8 +121,12 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
     cpu = trace.cpu
     trace.hop("__dev_queue_xmit", dev)
     skb.mac_header = skb.data
-    cpu.bh_disabled += 1
     skb.wire_len = qdisc_pkt_len_init(skb) if skb.gso_size else len(skb)
+    if not skb.wire_len and skb.gso_size:
+        dev_core_stats_tx_dropped_inc(skb, dev)
+        kfree_skb_reason(skb, "SKB_BAD_GSO", dev)
+        return -Errno.EINVAL
+    cpu.bh_disabled += 1
     skb.tc_at_ingress = False
     nf_hook_egress(skb, dev)
     if dev.tcx_egress.progs:
@@ -133,9 +140,12 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
     if q.enqueue is not None:
         rc = q.enqueue(skb, dev)
     elif dev.flags & IFF_UP and cpu.xmit_recursion <= XMIT_RECURSION_LIMIT:
-        cpu.xmit_recursion += 1
-        rc = dev_hard_start_xmit(skb, dev)
-        cpu.xmit_recursion -= 1
+        segments = validate_xmit_skb(skb, dev) if skb.gso_size else (skb,)
+        rc = -Errno.ENOMEM
+        if segments:
+            cpu.xmit_recursion += 1
+            rc = dev_hard_start_xmit(segments, dev)
+            cpu.xmit_recursion -= 1
     else:
         dev_core_stats_tx_dropped_inc(skb, dev)
         kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "recursion limit reached" if dev.up else "the device is down")
@@ -144,17 +154,31 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
     return rc
 
 
-def dev_hard_start_xmit(skb: SkBuff, dev) -> int:
-    """Let the taps see the packet, then call the driver; one that cannot cut up a GSO packet gets its segments."""
-    trace = skb.trace
-    if skb.gso_size and not dev.gso:
-        trace.hop("skb_gso_segment", dev, detail=f"{skb.gso_segs} segments of {skb.gso_size} bytes at most")
-        segments = skb_gso_segment(skb)
-        trace.hop("consume_skb", dev)  # its socket has gone over to the segments
-        trace.hop("dev_hard_start_xmit", dev)
-        return [xmit_one(segment, dev) for segment in segments][-1]
-    trace.hop("dev_hard_start_xmit", dev)
-    return xmit_one(skb, dev)
+def validate_xmit_skb(skb: SkBuff, dev) -> Sequence[SkBuff]:
+    """Return what the driver gets: the packet, or its segments if the device takes none whole; nothing if it is bad."""
+    if not skb.gso_size or not netif_needs_gso(skb, dev):
+        return (skb,)
+    said = f"{skb.gso_segs} segments" if skb.gso_segs else "segments"
+    skb.trace.hop("skb_gso_segment", dev, detail=f"{said} of {skb.gso_size} bytes at most")
+    try:
+        segments = skb_gso_segment(skb, skb_gso_ok(skb, dev))
+    except KernelError:
+        kfree_skb_reason(skb, "NOT_SPECIFIED", dev, "a GSO packet of one segment, or with impossible headers")
+        dev_core_stats_tx_dropped_inc(skb, dev)
+        return ()
+    if segments is None:
+        return (skb,)
+    skb.trace.hop("consume_skb", dev)  # its socket has gone over to the segments
+    return segments
+
+
+def dev_hard_start_xmit(first: Sequence[SkBuff], dev) -> int:
+    """Give the driver a packet, or several that one was cut into."""
+    first[0].trace.hop("dev_hard_start_xmit", dev)
+    rc = 0
+    for skb in first:
+        rc = xmit_one(skb, dev)
+    return rc
 
 
 def xmit_one(skb: SkBuff, dev) -> int:

@@ -8,6 +8,7 @@ Functions return a NET_XMIT code or a negative errno, as in the kernel.
 from __future__ import annotations
 
 from netkit_edu.engine.skb import SkBuff
+from netkit_edu.errors import KernelError
 from netkit_edu.sim.gso import skb_gso_segment, skb_gso_validate_network_len
 from netkit_edu.sim.inet import IP_DF, IP_MF, IP_OFFSET, ip_hdr, ip_send_check
 from netkit_edu.sim.neighbour import ip_neigh_gw4, neigh_output
@@ -74,8 +75,13 @@ def ip_finish_output_gso(skb: SkBuff, mtu: int) -> int:
     if skb_gso_validate_network_len(skb, mtu):
         return ip_finish_output2(skb)
     skb.trace.hop("ip_finish_output_gso", skb.dev)
+    try:
+        segments = skb_gso_segment(skb)
+    except KernelError:
+        kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "a GSO packet of one segment, or with impossible headers")
+        return -Errno.ENOMEM
     rc = 0
-    for segment in skb_gso_segment(skb):
+    for segment in segments:
         rc = ip_fragment(segment, mtu) or rc
     return rc
 

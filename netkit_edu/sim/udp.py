@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from netkit_edu.errors import KernelError
 from netkit_edu.journey import FateKind
-from netkit_edu.sim.gso import SKB_GSO_UDP_L4, UDP_MAX_SEGMENTS, skb_gso_segment, skb_set_gso
+from netkit_edu.sim.gso import SKB_GSO_UDP_L4, UDP_MAX_SEGMENTS, skb_gso_segment
 from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, icmp_send
 from netkit_edu.sim.inet import Iphdr, ip_compute_csum, pseudo_header
 from netkit_edu.sim.ip_output import ip_send_skb
 from netkit_edu.sim.pmtu import dst_mtu
 from netkit_edu.sim.route import RTN_BROADCAST, RTN_MULTICAST
 from netkit_edu.sim.skbuff import CHECKSUM_PARTIAL, consume_skb, kfree_skb_reason
-from netkit_edu.sim.snmp import SNMP_INC_STATS
+from netkit_edu.sim.snmp import IP_ADD_STATS, SNMP_INC_STATS
 from netkit_edu.sim.sock import Sock, deliver, ip_make_skb, ip_route_output_sock, parse_datagram
 from netkit_edu.uapi import IPPROTO_UDP, Errno
 
@@ -78,7 +78,9 @@ def udp_set_gso(sk: Sock, skb, length: int) -> None:
         raise KernelError("EMSGSIZE", hint="each datagram must fit the path's MTU: take a smaller gso_size")
     if length > sk.gso_size * UDP_MAX_SEGMENTS:
         raise KernelError("EINVAL", hint=f"UDP_SEGMENT makes {UDP_MAX_SEGMENTS} datagrams at most")
-    skb_set_gso(skb, sk.gso_size, SKB_GSO_UDP_L4)
+    if length > sk.gso_size:
+        skb.gso_type, skb.gso_size, skb.gso_segs = SKB_GSO_UDP_L4, sk.gso_size, -(-length // sk.gso_size)
+        skb.linear = skb.transport_header - skb.data + UDPHDR_LEN
 
 
 def udp_rcv(skb, iph: Iphdr) -> None:
@@ -117,7 +119,11 @@ def udp_queue_rcv_skb(skb, iph: Iphdr, dport: int) -> None:
     if not skb.gso_size:
         return udp_queue_rcv_one_skb(skb, iph, dport)
     skb.push(iph.ihl)
-    segments = skb_gso_segment(skb)
+    try:
+        segments = skb_gso_segment(skb)
+    except KernelError:
+        IP_ADD_STATS(skb.dev.net, "UdpInErrors", skb.gso_segs)
+        return kfree_skb_reason(skb, "NOT_SPECIFIED", skb.dev, "a GSO packet of one segment")
     skb.trace.hop("consume_skb", skb.dev)
     for segment in segments:
         segment.pull(iph.ihl)

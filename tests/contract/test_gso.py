@@ -136,6 +136,69 @@ def test_a_router_with_a_smaller_mtu_ahead_says_so_or_cuts(lab, con):
     assert refused.fate.reason == "PKT_TOO_BIG" and refused.replies[0].packet[20:22] == b"\3\4"
 
 
+def looks(journey) -> list[str]:
+    return [f"{hop.node}/{hop.device}" for hop in journey.hops if hop.function == "skb_gso_segment"]
+
+
+def test_what_comes_from_outside_the_kernel_is_looked_at_before_every_device(lab, con):
+    """SKB_GSO_DODGY; what a UDP socket makes is known to be right, and only the card must have it cut up."""
+    ways = [f"con/{con.device.name}", "host/eth0"]
+    frame = nk.Ether(dst=con.device.mac, src=con.device.mac) / tcp(lab.outside.ip, 4000)
+    assert looks(con.send(frame, dev=con.device, gso_size=1400)) == ways
+    datagrams = nk.IP(dst=lab.outside.ip) / nk.UDP(dport=PORT) / bytes(4000)
+    assert looks(con.send(datagrams, gso_size=1400)) == ways[1:]
+
+
+def test_its_segments_are_counted_by_the_first_device_and_not_before(lab, con, wide):
+    first = con.pair.primary.attach_tcx(nk.compile(WIDE)["wide"], "egress")
+    lab.host.send(tcp("10.0.1.77", 4000), dev=con.pair.primary, gso_size=1448)
+    before, after = first.maps["seen"][0], wide.maps["seen"][0]
+    assert (before["gso_segs"], after["gso_segs"]) == (0, 3)
+    assert before["wire_len"] == after["wire_len"] == 4066 + 2 * 66
+
+
+@pytest.mark.parametrize(("length", "segments"), [(1436, 0), (1437, None), (1448, None), (1449, 2)])
+def test_a_segment_that_would_do_without_its_options_is_none(lab, con, wide, moved, length, segments):
+    """The packet socket takes it for two, the device finds that it is one (net/ipv4/tcp_offload.c: EINVAL)."""
+    count = moved(con.pair.primary, con.device)
+    journey = lab.host.send(tcp("10.0.1.77", length), dev=con.pair.primary, gso_size=1448)
+    if segments is None:
+        assert (journey.sender_error, journey.fate.kind) == ("ENOMEM", nk.FateKind.DROPPED)
+        assert count() == [{"tx_dropped": 1}, {}] and wide.maps["seen"][0]["runs"] == 0
+        assert journey.fate.reason == "a GSO packet of one segment, or with impossible headers"
+    else:
+        assert journey.sender_error is None and wide.maps["seen"][0]["gso_segs"] == segments
+
+
+def test_a_card_throws_away_behind_its_queue_and_tells_nobody(lab):
+    journey = lab.host.send(tcp("203.0.113.1", 1440), dev=lab.nic, gso_size=1448)
+    assert (journey.sender_error, journey.fate.kind) == (None, nk.FateKind.DROPPED)
+    assert lab.nic.stats.tx_dropped == 1
+
+
+@pytest.mark.parametrize(("doff", "length", "errno"), [(4, 3000, "EINVAL"), (15, 30, "EINVAL"), (15, 3000, None)])
+def test_a_tcp_header_that_cannot_be_is_no_gso_packets(lab, con, moved, doff, length, errno):
+    count = moved(con.pair.primary)
+    packet = nk.IP(dst="10.0.1.77") / nk.TCP(dport=PORT, dataofs=doff) / bytes(length)
+    assert lab.host.send(packet, dev=con.pair.primary, gso_size=1000).sender_error == errno
+    assert count()[0] == ({"tx_dropped": 1} if doff == 4 else {} if errno else sent(1, 54 + length))
+
+
+@pytest.mark.parametrize(("length", "window"), [(3000, 3054), (4025, 4079), (4026, 54), (9000, 54)])
+def test_what_is_shorter_than_a_page_lies_in_one_piece(lab, con, wide, length, window):
+    packet = nk.IP(dst="10.0.1.77") / nk.TCP(dport=PORT) / bytes(length)
+    lab.host.send(packet, dev=con.pair.primary, gso_size=1000)
+    assert wide.maps["seen"][0]["window"] == window
+
+
+@pytest.mark.parametrize(("length", "packets"), [(65493, 1), (65494, 47), (65507, 47)])
+def test_what_is_longer_than_devices_take_at_once_is_cut_before_them(lab, con, moved, length, packets):
+    """65536 bytes with the Ethernet header are too many (gso_ipv4_max_size)."""
+    count = moved(con.pair.primary)
+    lab.host.send(nk.IP(dst=con.ip) / nk.UDP(dport=PORT) / bytes(length), gso_size=1400)
+    assert count() == [{"tx_packets": packets, "tx_bytes": packets * 42 + length}]
+
+
 def test_only_what_can_be_cut_is_a_gso_packet(lab, con):
     with pytest.raises(nk.UsageError, match="via='udp'"):
         lab.host.send(nk.IP(dst=con.ip) / nk.ICMP() / bytes(3000), gso_size=1000)
