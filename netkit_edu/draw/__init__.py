@@ -8,6 +8,7 @@ from netkit_edu.draw.bars import bars, text_bars
 from netkit_edu.draw.beside import comparison
 from netkit_edu.draw.key import legend, text_legend
 from netkit_edu.draw.lanes import journey
+from netkit_edu.draw.moments import moments, text_moments
 from netkit_edu.draw.pairs import EndView, PairView, chain, pair, text_chain, text_pair
 from netkit_edu.draw.words import text_comparison, text_journey
 
@@ -19,11 +20,13 @@ __all__ = [
     "comparison",
     "journey",
     "legend",
+    "moments",
     "pair",
     "text_bars",
     "text_chain",
     "text_comparison",
     "text_journey",
     "text_legend",
+    "text_moments",
     "text_pair",
 ]

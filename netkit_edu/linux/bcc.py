@@ -30,7 +30,7 @@ INSTALL = "apt-get install python3-bpfcc"
 HEADERS = "NETKIT_EDU_HEADERS"  # a folder like /usr/src, with linux-headers-* in it
 _CLONE_NEWNS, _MS_NOSUID_NODEV_NOEXEC, _MS_REC_SLAVE = 0x0002_0000, 0xE, 0x4000 | 0x80000
 _SAID = re.compile(r"^/virtual/main\.c:(?P<line>\d+):(?P<column>\d+): (?P<severity>\w+): (?P<message>.*)$", re.M)
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def load_bcc(places: tuple[str, ...] = (SYSTEM_PYTHON,)) -> ModuleType:

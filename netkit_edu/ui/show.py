@@ -182,6 +182,16 @@ def show_chain(pair, at: str) -> Drawing:
     return Drawing(draw.chain(pair, at, key=f"-{next(_numbers)}"), draw.text_chain(pair, at))
 
 
+def show_moments(moments, title: str = "") -> Drawing:
+    """Return the drawing of what a packet tracer saw: a lane for each CPU, headed by whose time it is.
+
+    Args:
+        moments: `nk.Carried`, in order.
+        title: what stands above them.
+    """
+    return Drawing(draw.moments(moments, title=title, key=f"-{next(_numbers)}"), draw.text_moments(moments))
+
+
 def _checked(found) -> str:
     return page.box(found._repr_html_(), "good" if found.passed else "bad" if found.rows else "plain")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from netkit_edu.journey import Fate, FateKind, Hop, HopKind, Journey
+from netkit_edu.linux.carried import Carried
 from netkit_edu.uapi import Context
 
 P, S = Context.PROCESS, Context.SOFTIRQ
@@ -98,3 +99,13 @@ p db D netkit_xmit eth0 | ndo_start_xmit
     end = hops("p db X kfree_skb eth0 | NETKIT_DROP")
     return Journey(UDP, before + ran + end, Fate(fate, "db", "eth0", "netkit verdict DROP"), sender_error=error,
                    counters={"db/eth0": {"tx_dropped": 1}})  # fmt: skip
+
+
+def carried() -> list[Carried]:
+    """A packet that one task sends and another has to receive, on the other CPU."""
+    process = (Context.PROCESS, "", "curl", 7, 0)
+    return [
+        Carried(1_000, "netif_rx", *process, "far", 46, 0x500),
+        Carried(21_000, "net_dev_xmit", *process, "eth0", 46, 0x500),
+        Carried(91_000, "netif_receive_skb", Context.SOFTIRQ, "NET_RX", "bystander", 9, 1, "far", 30, 0x500),
+    ]

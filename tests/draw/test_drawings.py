@@ -67,6 +67,11 @@ DRAWINGS = {
     "chain": lambda: draw.chain(view("count", "drop_dns"), "peer"),
     "empty chain": lambda: draw.chain(view(), Hook.PEER),
     "legend": draw.legend,
+    "moments": lambda: draw.moments(samples.carried()),
+    "no moments": lambda: draw.moments(()),
+    "nasty moments": lambda: draw.moments(
+        [m._replace(task=NASTY, device=NASTY) for m in samples.carried()], title=NASTY
+    ),
     "bars": lambda: draw.bars(costs(4, base="path 0")),
     "many bars": lambda: draw.bars(costs(17)),
     "no bars": lambda: draw.bars(Costs()),
@@ -359,3 +364,17 @@ def test_what_had_to_be_asked_first_is_said():
     journey = Journey(b"", (), Fate(FateKind.DELIVERED, "con", "eth0"), label="ping con", requests=(request,))
     assert "asked first: who has 10.0.1.2: delivered at con (eth0)" in draw.text_journey(journey)
     assert "Asked first: who has 10.0.1.2, delivered at con (eth0)." in draw.words.describe_journey(journey)
+
+
+def test_moments_stand_in_the_lane_of_their_cpu_under_whose_time_it_is():
+    found = shown(draw.moments(samples.carried(), title="far"))
+    assert found[:3] == ["far", "CPU 0", "CPU 1"]
+    places = [text for text in found if text.endswith("context")]
+    assert places == ["curl, process context", "bystander, softirq NET_RX context"]
+    assert [text for text in found if text.endswith("µs")] == ["0 µs", "20 µs", "90 µs"]
+    texts = {
+        text: float(t.get("x"))
+        for t in tree(draw.moments(samples.carried())).iter(f"{SVG}text")
+        for text in t.itertext()
+    }
+    assert texts["netif_rx"] < texts["CPU 1"] < texts["netif_receive_skb"]
