@@ -5,16 +5,18 @@
 With one program for packets in the cell (``int f(struct __sk_buff *skb)``), ``name``, by default the function's, is the
 program: ``pair.attach(name.load(lab), at="peer")``. With none or several, ``name`` is the object with its tables, and
 without a name each program is bound by its own. TRACEPOINT_PROBE and kprobe__ functions run as soon as the cell does,
-until it is run again. BCC needs root, kernel headers and python3-bpfcc; where it is not, the cell says why, and binds
-programs that raise when used; with NETKIT_EDU_STRICT=1 it raises.
+until it is run again. A cell that fails says why, and binds programs that raise when used; with NETKIT_EDU_STRICT=1 it
+raises. BCC needs root, kernel headers and python3-bpfcc: where they are not, or NETKIT_EDU_LINUX=recorded asks for what
+was recorded, the cell says so instead of compiling, which is no failure of the cell's.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 
-from netkit_edu.errors import NetkitEduError, UsageError
+from netkit_edu.errors import BackendUnavailable, NetkitEduError, UsageError
 from netkit_edu.ui import errors, page
 
 _FUNCTION = re.compile(r"\bint\s+(\w+)\s*\(\s*struct\s+__sk_buff\s*\*")
@@ -33,6 +35,8 @@ def compile_cell(line: str, text: str) -> dict[str, object]:
     from netkit_edu.dialect import BccObject
 
     name, optimize = _arguments(line)
+    if os.environ.get("NETKIT_EDU_LINUX") == "recorded":
+        raise BackendUnavailable("what Linux answered is shown as it was recorded (NETKIT_EDU_LINUX)")
     if optimize:
         raise UsageError(f"no option {optimize}: %%bcc takes a name")
     if not text.strip():
@@ -80,18 +84,18 @@ def run_cell(ip, line: str, cell: str) -> None:
     from IPython.display import display
 
     from netkit_edu.course.present import is_strict
-    from netkit_edu.dialect import BccObject, BccProgram
     from netkit_edu.programs import BrokenProgram
     from netkit_edu.ui.magics import skipped_lines
 
+    _free(ip, names_of(line, cell))
     raw = ip.history_manager.input_hist_raw[-1] if ip.history_manager else ""
     text = "\n" * (skipped_lines(raw, "%%bcc") + 1) + cell
-    for name in names_of(line, cell):
-        before = ip.user_ns.get(name)
-        if isinstance(before, BccObject | BccProgram):
-            getattr(before, "object", before).close()
     try:
         bound = compile_cell(line, text)
+    except BackendUnavailable as error:
+        ip.user_ns.update({name: BrokenProgram(name, error) for name in names_of(line, cell)})
+        _display(f"not compiled here: {error}", "…", "plain")
+        return
     except NetkitEduError as error:
         ip.user_ns.update({name: BrokenProgram(name, error) for name in names_of(line, cell)})
         if is_strict():
@@ -99,9 +103,24 @@ def run_cell(ip, line: str, cell: str) -> None:
         display({"text/html": errors.as_html(error, text), "text/plain": errors.as_text(error, text)}, raw=True)
         return
     ip.user_ns.update(bound)
-    lines = said(bound).splitlines()
-    html = page.box("".join(f"<p><span class='word'>✓</span> {page.esc(one)}</p>" for one in lines), "good")
-    display({"text/html": html, "text/plain": "\n".join(lines)}, raw=True)
+    _display(said(bound), "✓", "good")
+
+
+def _free(ip, names: list[str]) -> None:
+    """Free what earlier runs of a cell bound these names to, and with it their tracers."""
+    from netkit_edu.dialect import BccObject, BccProgram
+
+    for name in names:
+        before = ip.user_ns.get(name)
+        if isinstance(before, BccObject | BccProgram):
+            getattr(before, "object", before).close()
+
+
+def _display(text: str, mark: str, kind: str) -> None:
+    from IPython.display import display
+
+    lines = [f"<p><span class='word'>{mark}</span> {page.esc(one)}</p>" for one in text.splitlines()]
+    display({"text/html": page.box("".join(lines), kind), "text/plain": f"{mark} {text}"}, raw=True)
 
 
 def load(ip) -> None:

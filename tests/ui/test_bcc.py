@@ -35,10 +35,24 @@ def test_where_bcc_is_not_the_cell_says_why_and_binds_what_complains(shell, with
         shell.ip.user_ns["knob"].load(None)
 
 
-def test_strict_raises(shell, without_bcc, monkeypatch):
+def test_where_bcc_is_not_a_strict_run_goes_on_since_nothing_is_wrong_with_the_cell(shell, without_bcc, monkeypatch):
     monkeypatch.setenv("NETKIT_EDU_STRICT", "1")
     shell.run("%%bcc\n" + KNOB)
-    assert "BCC is not installed" in "".join(shell.tracebacks[0])
+    assert not shell.tracebacks and "not compiled here: BCC is not installed" in shell.text()
+
+
+def test_where_recordings_are_asked_for_nothing_is_compiled(shell, monkeypatch):
+    monkeypatch.setattr("netkit_edu.linux.bcc.compile_bcc", None)
+    monkeypatch.setenv("NETKIT_EDU_LINUX", "recorded")
+    shell.run("%%bcc seen\n" + SEEN)
+    assert isinstance(shell.ip.user_ns["seen"], BrokenProgram) and "NETKIT_EDU_LINUX" in shell.text()
+
+
+@pytest.mark.bcc
+def test_strict_raises_what_is_wrong_with_the_cell(shell, monkeypatch):
+    monkeypatch.setenv("NETKIT_EDU_STRICT", "1")
+    shell.run("%%bcc\n" + KNOB.replace("*code : 2", "nonsense : 2"))
+    assert "nonsense" in "".join(shell.tracebacks[0])
 
 
 @pytest.mark.parametrize(
