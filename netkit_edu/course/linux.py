@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from netkit_edu.course import recordings
+from netkit_edu.course.dependence import code_of
 from netkit_edu.errors import BackendUnavailable, CourseError, UsageError
 from netkit_edu.lab import Lab
 
 CHOICES = ("vm", "host", "recorded")
+RECORDED = "it was asked for as recorded"
+KEPT = ".kept"  # what a notebook's run leaves, while it is recorded, for each piece that cannot run here
 
 
 class OnLinux:
@@ -37,7 +40,9 @@ class OnLinux:
         return f"{self.value!r}\n[{self.label}]"
 
 
-def on_linux(key: str, fn: Callable[[Lab], Any], *, backend: str | None = None, **lab_options) -> OnLinux:
+def on_linux(
+    key: str, fn: Callable[[Lab], Any], *, backend: str | None = None, bcc: bool = False, **lab_options
+) -> OnLinux:
     """Run ``fn(lab)`` on a real Linux and return what it returned; where there is none, what was recorded.
 
     Args:
@@ -45,29 +50,49 @@ def on_linux(key: str, fn: Callable[[Lab], Any], *, backend: str | None = None, 
         fn: takes a fresh `Lab`, returns plain data or journeys.
         backend: "vm", "host", or "recorded"; by default what ``NETKIT_EDU_LINUX`` or ``NETKIT_EDU_BACKEND`` says,
             else the virtual machine if its image is there or can be made from what this machine has, else the host.
+        bcc: it uses BCC, which works on this machine's own kernel only: wherever other pieces run, this one runs on
+            the host, or was recorded there. The kernel need not have netkit, as long as the pods are veth.
         lab_options: as for `Lab`.
 
     Raises:
         CourseError: it cannot run here, and there is no recording.
         UsageError: there is no such backend.
     """
+    why = ""
+    for name in _places(backend, bcc):
+        if name == "recorded":
+            why = RECORDED
+            break
+        try:
+            if bcc and (lacking := _no_bcc()):
+                raise BackendUnavailable(lacking)
+            with Lab(name, **lab_options) as lab:
+                return _live(key, lab, fn(lab))
+        except BackendUnavailable as error:
+            why = why or str(error)
+    if (found := recordings.load(key)) is None:
+        raise CourseError(f"{key!r} was never recorded, and cannot run here: {why}")
+    if folder := os.environ.get("NETKIT_EDU_RECORD_FOLDER"):
+        Path(folder, key + KEPT).write_text(why, encoding="utf-8")
+    return OnLinux(found, False, why)
+
+
+def _places(backend: str | None, bcc: bool) -> tuple[str, ...]:
+    """Return the backends to try, in order."""
     wanted = backend or os.environ.get("NETKIT_EDU_LINUX") or ""
     if wanted and wanted not in CHOICES:
         raise UsageError(f"backend is one of {', '.join(map(repr, CHOICES))}, not {wanted!r}")
+    if bcc:
+        return (wanted,) if wanted == "recorded" else ("host",)
     if not wanted and os.environ.get("NETKIT_EDU_BACKEND") in ("vm", "host"):
         wanted = os.environ["NETKIT_EDU_BACKEND"]
-    why = "it was asked for as recorded" if wanted == "recorded" else ""
-    for name in () if why else ((wanted,) if wanted else ("vm", "host")):
-        try:
-            lab = Lab(name, **lab_options)
-        except BackendUnavailable as error:
-            why = why or str(error)
-            continue
-        with lab:
-            return _live(key, lab, fn(lab))
-    if found := recordings.load(key):
-        return OnLinux(found, False, why)
-    raise CourseError(f"{key!r} was never recorded, and cannot run here: {why}")
+    return (wanted,) if wanted else ("vm", "host")
+
+
+def _no_bcc() -> str:
+    from netkit_edu.linux.bcc import why_not
+
+    return why_not()
 
 
 def _live(key: str, lab: Lab, value) -> OnLinux:
@@ -78,7 +103,7 @@ def _live(key: str, lab: Lab, value) -> OnLinux:
         backend=lab.backend,
         date=datetime.date.today().isoformat(),
         command=f"python -m netkit_edu record {key[:2]}",
-        code=recordings.code_of(Path(notebook)) if notebook else "",
+        code=code_of(Path(notebook), key) if notebook else "",
         value=value,
     )
     if notebook:

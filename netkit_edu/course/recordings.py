@@ -1,29 +1,29 @@
 """What real Linux answered once, kept as JSON for machines that cannot ask it, and labelled as such.
 
-``python -m netkit_edu record`` makes them by running the notebooks; a test says which are older than their notebook.
+``python -m netkit_edu record`` makes them by running the notebooks; a test says whose code has changed since.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from netkit_edu.backend import CpuTime, LinkStats, Received
 from netkit_edu.costs import Cost, Costs
 from netkit_edu.errors import CourseError
 from netkit_edu.journey import Counts, Fate, FateKind, Hop, HopKind, Journey, Ran
+from netkit_edu.linux.carried import Carried
 from netkit_edu.node import Summary
 from netkit_edu.uapi import Context, Policy, Verdict
 
 _RECORDS = {
-    c.__name__: c for c in (Journey, Hop, Fate, Summary, Counts, Ran, LinkStats, Received, Cost, Costs, CpuTime)
+    c.__name__: c
+    for c in (Journey, Hop, Fate, Summary, Counts, Ran, LinkStats, Received, Cost, Costs, CpuTime, Carried)
 }
 _ENUMS = {c.__name__: c for c in (HopKind, FateKind, Context, Verdict, Policy)}
 _PLAIN = (str, int, float, type(None))
@@ -39,7 +39,7 @@ class Recording:
         backend: "vm" or "host".
         date: the day, ISO 8601.
         command: what makes it anew.
-        code: a digest of the notebook's code, by which a test sees that it is stale.
+        code: a digest of the notebook's code that it was made by (`dependence.code_of`): a test sees when it is stale.
         value: what the notebook's function returned.
     """
 
@@ -76,13 +76,6 @@ def keys() -> list[str]:
     """Return the keys of all recordings, sorted."""
     folder = resources.files("netkit_edu").joinpath("recordings")
     return sorted(p.name.removesuffix(".json") for p in folder.iterdir() if p.name.endswith(".json"))
-
-
-def code_of(notebook: Path) -> str:
-    """Return the digest of a notebook's code cells: while it stays, its recordings are what the notebook would show."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    text = "\0".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _pack(value, key: str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from functools import partial
@@ -9,18 +10,30 @@ from functools import partial
 import pytest
 
 import netkit_edu as nk
-from netkit_edu.course import ch09, check
+from netkit_edu.course import carriers, ch09, check, recordings, repair
 from netkit_edu.course.exercise import Miss, Misses
-from netkit_edu.course.refusals import SAID
-from netkit_edu.program.verification import read_log
+from netkit_edu.uapi import Context
+from tests.requires import ROOT, a_compiler
 
 SEEDS = (1, 2, 3)
-MODELS = {"09.read-line": ch09._read_line, "09.who-freed": ch09._who_freed, "09.complaint": ch09._complaint}
+MODELS = {"09.whose-time": carriers.model, "09.who-freed": ch09._who_freed, "09.repair": repair.model}
 SLIPS = [(name, slip) for name, exercise in ch09.EXERCISES.items() for slip in exercise.slips]
+HEADER = '#include "netkit_edu.h"\n\n'
+
+
+def compiled(text: str):
+    """Return the program of a %%bpf cell's text."""
+    return nk.compile(HEADER + text.partition("\n")[2])["count_sizes"]
+
+
+def as_given() -> str:
+    """Return the program that a learner is given to repair."""
+    notebook = json.loads((ROOT / "notebooks" / "09-real-kernel.ipynb").read_text(encoding="utf-8"))
+    return "".join(next(cell for cell in notebook["cells"] if cell["id"] == "repair")["source"])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ["09.whose-time", "09.who-freed"])
 def test_the_solutions_pass(name, seed):
     names: dict = {}
     exec(ch09.EXERCISES[name].solution, names)
@@ -39,14 +52,41 @@ def test_each_misunderstanding_is_caught_and_named(name, slip, seed):
     assert exercise.diagnose(misses) == slip.words
 
 
-LINE = re.compile(r"\s*(.+)-(\d+)\s+\[(\d+)\] (\S{4,5})\s+[\d.]+: (\S+) <-\S+")
-CONTEXT = {"s": "softirq", "h": "hardirq", "H": "hardirq"}
+# whose-time ---------------------------------------------------------------------------------------------------------
 
 
-def test_lines_are_read_as_the_kernels_document_says():
-    for case in ch09.ReadLine().cases(random.Random(4)):
-        task, pid, cpu, flags, function = LINE.fullmatch(case.text).groups()
-        assert ch09.ReadLine().expected(case) == (task, int(pid), int(cpu), CONTEXT.get(flags[2], "process"), function)
+def test_what_is_right_follows_from_the_packets_as_from_their_moments():
+    for case in carriers.WhoseTime().cases(random.Random(4)):
+        assert carriers.model(case) == carriers.WhoseTime().expected(case)
+
+
+def test_moments_come_in_the_order_and_the_words_of_a_real_trace():
+    """One packet's moments in a case are those of a packet that a kernel was seen to carry."""
+
+    def story(moments, skb):
+        return [(m.what, m.context, m.softirq) for m in moments if m.skb == skb]
+
+    for pod, at_once in (("near", True), ("far", False)):
+        real = recordings.load("09.moments").value[pod]
+        packet = carriers.Packet("curl", "curl" if at_once else "bystander", 2, real[0].skb)
+        told = [(m.what, m.context, m.softirq) for m in packet.moments() if m.skb]
+        whole = story(real, real[0].skb)
+        stories = [whole[n : n + len(told)] for n in range(0, len(whole), len(told))]
+        assert told in stories or [told[0], told[2], told[1], *told[3:]] in stories
+
+
+def test_the_recorded_packets_were_received_on_the_time_of_who_was_there():
+    names: dict = {}
+    exec(ch09.EXERCISES["09.whose-time"].solution, names)
+    traces = recordings.load("09.moments").value
+    near, far = names["whose_time"](traces["near"]), names["whose_time"](traces["far"])
+    assert near == {("netkit-edu", "netkit-edu"): 10}
+    assert {sender for sender, _ in far} == {"netkit-edu"} and ("netkit-edu", "netkit-edu") not in far
+    assert sum(far.values()) == 10
+    assert all(moment.context is Context.SOFTIRQ for moment in traces["far"] if moment.task != "netkit-edu")
+
+
+# who-freed ----------------------------------------------------------------------------------------------------------
 
 
 def test_losses_are_read_as_a_pattern_reads_them():
@@ -56,44 +96,66 @@ def test_losses_are_read_as_a_pattern_reads_them():
         assert ch09.WhoFreed().expected(case) == pattern.findall(text)
 
 
-@pytest.mark.parametrize("name", SAID)
-def test_the_point_of_a_log_is_what_a_verdict_finds(name):
-    said = SAID[name]
-    instructions = re.findall(r"^(\d+): \([0-9a-f]{2}\) ", said.log, re.M)
-    code = nk.program.object.ProgramCode("prog", "netkit/peer", b"")
-    found = read_log(code, "6.12", said.log, 13 if said.words else 0)
-    assert found.ok == (not said.words)
-    assert found.message.split("; ")[0] == said.words.split("; ")[0]
-    assert not said.words or found.insn == int(instructions[-1])
+# repair -------------------------------------------------------------------------------------------------------------
+
+GIVEN, FIRST = "(void *)(eth + 1) > data_end", "(void *)(ip + 1) > data_end"
+USE = "\tseen->bucket[n] += 1;"
+SECOND, THIRD = "\tif (!seen)\n\t\treturn NETKIT_NEXT;\n", "\tif (n > 7)\n\t\tn = 7;\n"
 
 
-def bare(words: str) -> str:
-    """Words without registers and slots, which are another compiler's choice."""
-    return re.sub(r"\d+", "", words)
+def stages() -> list[str]:
+    """Return the program as it is given, and with one, two and all three of its faults repaired."""
+    texts = [as_given(), as_given().replace(GIVEN, FIRST)]
+    texts.append(texts[-1].replace(USE, SECOND + USE))
+    return [*texts, texts[-1].replace(USE, THIRD + USE)]
+
+
+@a_compiler()
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_check_names_one_fault_after_the_other(seed):
+    said = [check("09.repair", compiled(text), seed=seed) for text in stages()]
+    assert [found.passed for found in said] == [False, False, False, True]
+    assert [found.thought for found in said[:-1]] == [repair.TOO_FAR, repair.NO_ADDRESS, repair.TOO_HIGH]
+    assert check("09.repair", compiled(ch09.EXERCISES["09.repair"].solution), seed=seed).passed
+
+
+@a_compiler()
+@pytest.mark.parametrize(
+    ("changed", "flag"),
+    [
+        ((USE, USE.replace("[n]", "[n & 7]")), "wrapped"),
+        ((USE, "\tif (n > 7)\n\t\treturn NETKIT_NEXT;\n" + USE), "left_out"),
+        ((USE, THIRD.replace("7", "6") + USE), "one_less"),
+        ((FIRST + " ||", "(void *)(ip + 1) > data_end)\n\t\treturn NETKIT_DROP;\n\tif ("), "drops_short"),
+        ((FIRST + " || eth->h_proto != bpf_htons(ETH_P_IP)", FIRST), "any_ethertype"),
+    ],
+)
+def test_what_a_program_counts_wrongly_is_named(changed, flag):
+    text = stages()[2 if changed[0] == USE else 3].replace(*changed)
+    words = next(slip.words for slip in repair.Repair.slips if slip.flag == flag)
+    assert check("09.repair", compiled(text), seed=1).thought == words
 
 
 @pytest.mark.vm
-def test_a_kernel_still_says_so():
+@a_compiler()
+def test_a_kernels_verifier_names_the_three_one_after_the_other_and_takes_a_mask_for_right():
     with nk.Lab("vm") as lab:
-        for name, said in SAID.items():
-            verdict = nk.compile('#include "netkit_edu.h"\n\n' + said.text)["prog"].verify(lab)
-            assert verdict.ok == (not said.words), name
-            if said.words:
-                assert verdict.line.line == said.line, name
-                assert bare(verdict.message).startswith(bare(said.words.partition(",")[0])), name
+        said = [compiled(text).verify(lab) for text in stages()]
+        assert [verdict.ok for verdict in said] == [False, False, False, True]
+        assert "invalid access to packet" in said[0].message
+        assert "map_value_or_null" in said[1].message
+        assert "invalid access to map value" in said[2].message
+        assert compiled(stages()[2].replace("[n]", "[n & 7]")).verify(lab)
 
 
 @pytest.mark.parametrize(
     ("name", "answer", "words"),
     [
-        ("09.read-line", lambda line: line.split(), "Return five things"),
-        ("09.read-line", lambda line: ("init", "1", "[000]", "process", "ip_rcv"), "are numbers"),
-        ("09.read-line", lambda line: ("init", 1, 0, "s", "ip_rcv"), "one of three words"),
-        ("09.read-line", lambda line: ("init", 1, 0, "process", "ip_rcv:"), "name only"),
+        ("09.whose-time", lambda moments: [], "Return a dictionary"),
+        ("09.whose-time", lambda moments: {"curl": 3}, "a pair of names"),
+        ("09.whose-time", lambda moments: {m.skb: {}[m.skb] for m in moments}, "came from"),
         ("09.who-freed", lambda text: None, "Return a list"),
         ("09.who-freed", lambda text: ["ip_rcv"], "is a pair"),
-        ("09.complaint", lambda log: "R0 invalid mem access", "Return a pair"),
-        ("09.complaint", lambda log: ("cell:4", "R0"), "is a number"),
     ],
 )
 def test_an_answer_of_the_wrong_kind_is_told_what_is_wanted(name, answer, words):
@@ -102,20 +164,11 @@ def test_an_answer_of_the_wrong_kind_is_told_what_is_wanted(name, answer, words)
     assert words in found.thought
 
 
-def over_lines(text, sentence=0):
-    lines = text.splitlines()
-    places = [line for line in lines if line.startswith(";")]
-    last = max((n for n, line in enumerate(lines) if re.match(r"\d+: \(", line)), default=0)
-    return int(places[-1].rpartition(":")[2]), lines[last + 1 :][sentence]
-
-
 @pytest.mark.parametrize(
     ("name", "answer", "words"),
     [
         ("09.who-freed", lambda text: [(x.split("location=")[1], "") for x in text.splitlines()], "ask first"),
         ("09.who-freed", lambda text: [(x.split()[7], "") for x in text.splitlines() if "reason:" in x], "by counting"),
-        ("09.complaint", over_lines, "That program was accepted"),
-        ("09.complaint", lambda log: over_lines(log) if "@ cell:" in log else None, "the name of the program's text"),
     ],
 )
 def test_an_answer_that_stops_or_leaves_some_out_is_told_why(name, answer, words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 import netkit_edu as nk
 from netkit_edu.course import linux, recordings
 from netkit_edu.course.catalogue import load
+from netkit_edu.course.dependence import code_of, needed
+from netkit_edu.course.record import record, replace
 from netkit_edu.errors import BackendUnavailable, CourseError, UsageError
+from netkit_edu.linux import bcc
 from tests.requires import ROOT
 
 CALL = re.compile(r"nk\.on_linux\(\s*\"([\w.-]+)\"")
@@ -65,6 +69,17 @@ def test_without_linux_and_recording_it_says_why(monkeypatch):
         nk.on_linux("09.never", lambda lab: 8, backend="cloud")
 
 
+def test_what_turns_out_in_the_middle_not_to_run_here_is_shown_as_recorded(monkeypatch):
+    monkeypatch.setattr(linux, "Lab", lambda name, **options: nk.Lab("sim", **options))
+    monkeypatch.setattr(recordings, "load", lambda key: recording(7))
+
+    def fails(lab):
+        raise BackendUnavailable("tracefs cannot be mounted")
+
+    got = nk.on_linux("09.x", fails)
+    assert (got.value, got.live) == (7, False) and "tracefs cannot be mounted" in got.label
+
+
 def test_a_live_run_is_labelled_with_its_kernel(monkeypatch):
     monkeypatch.setattr(linux, "Lab", lambda name, **options: nk.Lab("sim", **options))
     monkeypatch.delenv("NETKIT_EDU_LINUX", raising=False)
@@ -86,6 +101,141 @@ def test_no_recording_is_stale():
     stale = []
     for key in recordings.keys():
         found = recordings.load(key)
-        if found.code != recordings.code_of(notebooks()[key[:2]]):
+        if found.code != code_of(notebooks()[key[:2]], key):
             stale.append(found.command)
     assert not stale, f"the notebooks' code has changed since: {', '.join(sorted(set(stale)))}"
+
+
+# for BCC, on the host only ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Notes the names of the backends that are opened; each is the simulator."""
+    names: list[str] = []
+
+    def lab(name, **options):
+        names.append(name)
+        return nk.Lab("sim", **options)
+
+    monkeypatch.setattr(linux, "Lab", lab)
+    monkeypatch.setattr(recordings, "load", lambda key: recording(7))
+    for variable in ("NETKIT_EDU_LINUX", "NETKIT_EDU_BACKEND", "NETKIT_EDU_RECORD_NOTEBOOK"):
+        monkeypatch.delenv(variable, raising=False)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("variable", "word"), [("NETKIT_EDU_LINUX", "vm"), ("NETKIT_EDU_LINUX", "host"), ("NETKIT_EDU_BACKEND", "vm")]
+)
+def test_a_piece_for_bcc_runs_on_the_host_wherever_the_others_run(opened, monkeypatch, variable, word):
+    monkeypatch.setattr(bcc, "why_not", lambda: "")
+    monkeypatch.setenv(variable, word)
+    assert nk.on_linux("09.x", lambda lab: 8, bcc=True).value == 8
+    assert opened == ["host"]
+
+
+def test_a_piece_for_bcc_is_shown_as_recorded_where_that_is_asked_for(opened, monkeypatch):
+    monkeypatch.setattr(bcc, "why_not", lambda: "")
+    monkeypatch.setenv("NETKIT_EDU_LINUX", "recorded")
+    got = nk.on_linux("09.x", lambda lab: 8, bcc=True)
+    assert (got.value, got.live, opened) == (7, False, []) and linux.RECORDED in got.label
+
+
+def test_a_piece_for_bcc_is_shown_as_recorded_where_bcc_is_not_and_says_what_to_install(opened, monkeypatch):
+    monkeypatch.setattr(bcc, "why_not", lambda: "BCC is not installed: apt-get install python3-bpfcc")
+    got = nk.on_linux("09.x", lambda lab: 8, bcc=True)
+    assert (got.value, got.live, opened) == (7, False, []) and "apt-get install python3-bpfcc" in got.label
+    monkeypatch.setattr(recordings, "load", lambda key: None)
+    with pytest.raises(CourseError, match="never recorded, and cannot run here: BCC is not installed"):
+        nk.on_linux("09.x", lambda lab: 8, bcc=True)
+
+
+# recording ----------------------------------------------------------------------------------------------------------
+
+
+def a_notebook(folder, *texts):
+    path = folder / "09-x.ipynb"
+    path.write_text(json.dumps({"cells": [{"cell_type": "code", "source": [text]} for text in texts]}))
+    return path
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Return a notebook with two pieces, the folder of their run, and that of the recordings, where both are."""
+    path = a_notebook(tmp_path, 'a = nk.on_linux("09.a", f)', 'b = nk.on_linux("09.b", f, bcc=True)')
+    run, to = tmp_path / "run", tmp_path / "recordings"
+    run.mkdir()
+    to.mkdir()
+    for key in ("09.a", "09.b", "09.gone", "10.a"):
+        made = recordings.Recording(key, "6.12.1", "host", "2026-01-02", "record", "", "old")
+        (to / f"{key}.json").write_text(made.to_json())
+    return path, run, to
+
+
+def test_a_run_replaces_a_chapters_recordings_and_what_nobody_asks_for_goes(work):
+    path, run, to = work
+    for key in ("09.a", "09.b"):
+        (run / f"{key}.json").write_text(recording("new", key).to_json())
+    assert replace("09", path, run, to, print) == ["09.a", "09.b"]
+    assert sorted(p.stem for p in to.iterdir()) == ["09.a", "09.b", "10.a"]
+    assert recordings.Recording.from_json((to / "09.b.json").read_text()).value == "new"
+
+
+def test_what_cannot_be_made_here_stays_and_is_said_with_its_age(work, capsys):
+    path, run, to = work
+    (run / "09.a.json").write_text(recording("new", "09.a").to_json())
+    (run / f"09.b{linux.KEPT}").write_text("BCC is not installed")
+    assert replace("09", path, run, to, print) == ["09.a"]
+    assert recordings.Recording.from_json((to / "09.b.json").read_text()).value == "old"
+    said = capsys.readouterr().out
+    assert "09.b stays as of 2026-01-02, Linux 6.12.1: BCC is not installed" in said and "it is stale" in said
+
+
+def test_while_it_is_recorded_a_piece_that_cannot_run_says_so(opened, monkeypatch, tmp_path):
+    monkeypatch.setenv("NETKIT_EDU_RECORD_FOLDER", str(tmp_path))
+    monkeypatch.setattr(bcc, "why_not", lambda: "BCC is not installed")
+    nk.on_linux("09.x", lambda lab: 8, bcc=True)
+    assert [p.name for p in tmp_path.iterdir()] == [f"09.x{linux.KEPT}"]
+
+
+@pytest.mark.notebook
+def test_a_machine_without_linux_keeps_all_of_them(monkeypatch, capsys):
+    monkeypatch.setenv("NETKIT_EDU_LINUX", "recorded")
+    before = {key: recordings.load(key) for key in recordings.keys()}
+    assert record(["09"]) == []
+    assert {key: recordings.load(key) for key in recordings.keys()} == before
+    assert capsys.readouterr().out.count(" stays as of ") == sum(key.startswith("09") for key in before)
+
+
+# what a recording depends on ----------------------------------------------------------------------------------------
+
+CELLS = (
+    "%load_ext netkit_edu\nimport netkit_edu as nk\n\nwhat = 3",
+    '%%bpf\nSEC("netkit/peer")\nint to_card(struct __sk_buff *skb)\n{\n\treturn 0;\n}',
+    "def helper(lab):\n    return [x for x in what]",
+    "for name in ():\n    print(name)",
+    "nk.predict('what?', {})",
+    "def piece(lab):\n    name = helper(lab)\n    return lab.load(to_card), name",
+    'got = nk.on_linux("09.x", piece)',
+    "def exercise(name):\n    return ...",
+    'other = nk.on_linux(\n    "09.y", lambda lab: got)',
+)
+
+
+def test_a_recording_depends_on_what_its_cell_uses_and_on_no_other_cell():
+    assert needed(CELLS, "09.x") == [0, 1, 2, 5, 6]
+    assert needed(CELLS, "09.y") == [0, 1, 2, 5, 6, 8]
+    with pytest.raises(CourseError, match="no cell of this notebook has on_linux"):
+        needed(CELLS, "09.z")
+
+
+@pytest.mark.parametrize("changed", range(len(CELLS)))
+def test_a_recording_is_stale_once_a_cell_that_it_depends_on_changes(tmp_path, changed):
+    before = code_of(a_notebook(tmp_path, *CELLS), "09.x")
+    cells = [text + ("\n// more" if "%%bpf" in text else "\nmore = 1") * (n == changed) for n, text in enumerate(CELLS)]
+    assert (code_of(a_notebook(tmp_path, *cells), "09.x") != before) == (changed in (0, 1, 2, 5, 6))
+
+
+def test_a_cell_that_changes_a_name_is_needed_as_much_as_the_one_that_makes_it():
+    assert needed(["a = 1", "a += 1", "b = a", 'nk.on_linux("09.x", lambda lab: a)'], "09.x") == [0, 1, 3]
