@@ -28,7 +28,6 @@ _HOW = {"redirect": 1, "redirect_peer": 2, "redirect_neigh": 3, "clone_redirect"
 _DOES = {"mark": 1, "priority": 2, "type": 4, "store": 8, "ethertype": 16, "length": 32, "cb": 64, "says_answer": 128}
 _U32 = 0xFFFF_FFFF
 KEY = bytes(4)
-UNTIMED = ("net.ipv4.conf.all.send_redirects", "net.ipv4.conf.default.send_redirects")  # what a clock would limit
 SYSCTLS = {"net.core.netdev_max_backlog": 1000, "net.ipv4.ip_forward": 1}  # on the host, as a lab sets them
 OPTIONS = ("mode", "policy", "peer_policy", "scrub", "peer_scrub")
 
@@ -57,8 +56,8 @@ class Machine:
         self.nodes = {"host": self.lab.host, "c1": self.lab.node("c1"), "c2": self.lab.node("c2")}
         self.nodes |= {"c3": self.lab.node("c3"), "outside": self.lab.outside}
         for name, node in self.nodes.items():
-            for key in UNTIMED:
-                node.sysctl(key, 0)
+            for which in ("all", "default", *(device.name for device in node.links)):  # a clock would limit them
+                node.sysctl(f"net.ipv4.conf.{which}.send_redirects", 0)
             if name != "outside":
                 node.listen(udp=PORT)
         first = self.lab.load(acting()[PROGRAMS[0]])

@@ -24,6 +24,11 @@ def inet_insert_ifa(dev: NetDevice, text: str) -> None:
     dev.net.fib.add_ifaddr(dev, address, plen)
 
 
+def inetdev_init(dev: NetDevice) -> None:
+    """It speaks IPv4, with the settings that new devices of its namespace begin with."""
+    dev.in_dev, dev.send_redirects = True, dev.net.send_redirects_default
+
+
 def inetdev_destroy(dev: NetDevice) -> None:
     """Its addresses go; with the last of them its routes, and its neighbours (arp_ifdown)."""
     net = dev.net
@@ -39,15 +44,15 @@ def inetdev_destroy(dev: NetDevice) -> None:
 def inetdev_event(event: str, dev: NetDevice) -> None:
     """What happens to the device concerns its IPv4."""
     if event == "REGISTER":
-        dev.in_dev = True
+        inetdev_init(dev)
     elif event == "UNREGISTER":
         inetdev_destroy(dev)
         dev.net.fib.remove(lambda route: route.dev is dev)
     elif event == "CHANGEMTU":
         if dev.in_dev and dev.mtu < IPV4_MIN_MTU:
             inetdev_destroy(dev)
-        elif dev.mtu >= IPV4_MIN_MTU:
-            dev.in_dev = True
+        elif not dev.in_dev and dev.mtu >= IPV4_MIN_MTU:
+            inetdev_init(dev)
 
 
 core.NETDEV_CHAIN.append(inetdev_event)

@@ -99,6 +99,7 @@ class NetDevice:
         self.ifindex = 0
         self.node = self.label = self.path = ""
         self.in_dev = False  # it speaks IPv4
+        self.send_redirects = True
         self.addresses: list = []
         self.neighbours: dict = {}
         self.taps: tuple = ()

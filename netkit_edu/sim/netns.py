@@ -13,13 +13,13 @@ from netkit_edu.sim import dev as core
 from netkit_edu.sim.devinet import inet_insert_ifa
 from netkit_edu.sim.inet import aton, mask, ntoa, parse_prefix
 from netkit_edu.sim.inetpeer import InetPeer
-from netkit_edu.sim.neighbour import Neighbour
+from netkit_edu.sim.neighbour import Neighbour, neigh_update
 from netkit_edu.sim.netdevice import NetDevice, loopback_setup
 from netkit_edu.sim.route import RTN_LOCAL, RTN_UNICAST, Fib, FibInfo
 from netkit_edu.sim.rtnetlink import register_netdevice
 from netkit_edu.sim.snmp import snmp_mib
 from netkit_edu.sim.sock import Sock
-from netkit_edu.sim.sysctl import SEND_REDIRECTS, Pmtu
+from netkit_edu.sim.sysctl import Pmtu
 
 RECEIVED_MAX = 65536  # datagrams kept for received(); older ones go
 
@@ -38,7 +38,7 @@ class Netns:
         self.local_addresses: set[int] = set()
         self.fib = Fib(self)
         self.ip_forward = False
-        self.send_redirects = SEND_REDIRECTS  # those that are on: one is enough (IN_DEV_TX_REDIRECTS)
+        self.send_redirects = self.send_redirects_default = True
         self.pmtu = Pmtu()
         self.fragments: dict = {}
         self.udp_ports: set[int] = set()
@@ -107,4 +107,5 @@ class Netns:
             raise KernelError("EINVAL", "Invalid link address")
         if not dev.in_dev:  # arp_constructor
             raise KernelError("EINVAL")
-        dev.neighbours[aton(text)] = Neighbour(ha, permanent=True, dev=dev, address=aton(text))
+        neigh = dev.neighbours.setdefault(aton(text), Neighbour(None, dev=dev, address=aton(text)))
+        neigh_update(neigh, ha, self.kernel.cpus[0], permanent=True)

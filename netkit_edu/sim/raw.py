@@ -16,7 +16,7 @@ from netkit_edu.sim.skbuff import alloc_skb
 from netkit_edu.sim.snmp import SNMP_INC_STATS, icmp_out_count
 from netkit_edu.sim.sock import Sock
 from netkit_edu.sim.vlan import VLAN_HLEN, VLANS
-from netkit_edu.uapi import ETH_HLEN, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IPPROTO_ICMP, Errno
+from netkit_edu.uapi import ETH_HLEN, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, Errno
 
 ICMPHDR_LEN, IPV6HDR_LEN, ARPHDR_LEN = 8, 40, 8  # bytes
 
@@ -69,10 +69,10 @@ def packet_snd(sk: Sock, trace, frame: bytes) -> int:
     The socket's protocol, which becomes ``skb->protocol``, is the frame's ethertype.
     """
     net = sk.net
+    trace.hop("packet_snd", net)
     dev = net.devices.get(sk.bound_dev_if)
     if dev is None:
         raise KernelError("ENXIO", hint="a packet socket sends through one device: name it")
-    trace.hop("packet_snd", net)
     if not dev.up:
         raise KernelError("ENETDOWN")
     tagged = frame[12:14] == b"\x81\0" and dev is not net.loopback  # packet_extra_vlan_len_allowed
@@ -96,7 +96,10 @@ def packet_parse_headers(skb) -> None:
     """Find the frame's network header, which lies behind VLAN tags, and its transport header."""
     at = skb.data + ETH_HLEN
     protocol, behind = _skip_tags(skb, skb.protocol, at)
-    skb.network_header = at if protocol in VLANS or not protocol else behind
+    tagged = behind > at and protocol and protocol not in VLANS and not skb.dev.flags & IFF_LOOPBACK
+    skb.network_header = behind if tagged else at
+    if tagged:
+        skb.make_linear(behind - skb.data)  # vlan_get_protocol_and_depth
     skb.transport_header = skb_probe_transport_header(skb, protocol, behind) or skb.network_header
 
 

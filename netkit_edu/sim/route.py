@@ -42,11 +42,12 @@ class FibInfo:
 class Rt:
     """A route decided for one packet (``struct rtable``, ``skb->dst``); ``saddr`` is the address to send from.
 
+    ``iif`` is the device, by number, that has the address of this host which it leads to; 0 if it came in by one.
     ``doredirect`` says that its sender knows a shorter one (IPSKB_DOREDIRECT of the packet); ``pmtu``, ``mtu_locked``
     and ``expires`` are those of the exception that the route has for the destination.
     """
 
-    __slots__ = ("dev", "type", "gateway", "saddr", "error", "doredirect", "pmtu", "mtu_locked", "expires")
+    __slots__ = ("dev", "type", "gateway", "saddr", "error", "iif", "doredirect", "pmtu", "mtu_locked", "expires")
 
     def __init__(self, dev, type, gateway=0, saddr=0, error=""):
         self.dev = dev
@@ -54,7 +55,7 @@ class Rt:
         self.gateway = gateway
         self.saddr = saddr
         self.error = error
-        self.doredirect = False
+        self.iif, self.doredirect = 0, False
         self.pmtu, self.mtu_locked, self.expires = 0, False, 0
 
     def bind_exception(self, res: FibInfo, daddr: int) -> Rt:
@@ -212,7 +213,9 @@ def ip_route_output_key_hash(trace, net, daddr: int, saddr: int = 0, *, oif: int
             raise KernelError("ENETUNREACH")
         return Rt(bound, RTN_UNICAST, 0, saddr or inet_select_addr(net, bound, 0))
     if res.type is RTN_LOCAL:
-        return Rt(net.loopback, RTN_LOCAL, 0, saddr or res.prefsrc or daddr).bind_exception(res, daddr)
+        rt = Rt(net.loopback, RTN_LOCAL, 0, saddr or res.prefsrc or daddr)
+        rt.iif = res.dev.ifindex
+        return rt.bind_exception(res, daddr)
     if not res.dev.in_dev:  # __mkroute_output
         raise KernelError("EINVAL")
     kind = RTN_BROADCAST if daddr == INADDR_BROADCAST else RTN_MULTICAST if in_multicast(daddr) else res.type
@@ -267,7 +270,7 @@ def __mkroute_input(skb, res: FibInfo, saddr: int, daddr: int) -> str:
     if not res.dev.in_dev:
         return NO_IPV4
     rt = Rt(res.dev, RTN_UNICAST, res.gateway).bind_exception(res, daddr)
-    if res.dev is dev and dev.net.send_redirects:
+    if res.dev is dev and (dev.net.send_redirects or dev.send_redirects):  # IN_DEV_TX_REDIRECTS
         onlink = __fib_validate_source(skb, saddr)
         if onlink is None:
             return "martian source"

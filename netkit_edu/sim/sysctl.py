@@ -5,12 +5,13 @@ Mirrors parts of net/ipv4/sysctl_net_ipv4.c, net/ipv4/route.c and net/core/sysct
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from netkit_edu.errors import KernelError
 from netkit_edu.sim.inet import IPV4_MIN_MTU
 
-SEND_REDIRECTS = frozenset(f"net.ipv4.conf.{which}.send_redirects" for which in ("all", "default"))
+_SEND_REDIRECTS = re.compile(r"net\.ipv4\.conf\.(.+)\.send_redirects")
 _SECOND = 1_000_000_000  # ns
 _PMTU = {
     "net.ipv4.ip_no_pmtu_disc": "no_pmtu_disc",
@@ -33,15 +34,17 @@ class Pmtu:
 def set_sysctl(net, key: str, value: int) -> None:
     """Set a sysctl of a namespace, or one that the machine has once; ENOENT for what is not here, EINVAL for no value.
 
-    Of send_redirects there are net.ipv4.conf.all.send_redirects and that of "default", which devices made later have;
-    here all devices have it. What is written to net.ipv4.route.flush makes routes forget what they have learnt.
+    Of net.ipv4.conf.*.send_redirects there is one for "all", one for each device, and "default", with which devices
+    begin that come later. What is written to net.ipv4.route.flush makes routes forget what they have learnt.
     """
     if key == "net.ipv4.ip_forward":
         net.ip_forward = bool(value)
     elif key == "net.core.netdev_max_backlog":
         net.kernel.netdev_max_backlog = value
-    elif key in SEND_REDIRECTS:
-        net.send_redirects = net.send_redirects - {key} | ({key} if value else set())
+    elif (conf := _SEND_REDIRECTS.fullmatch(key)) and conf[1] in ("all", "default"):
+        setattr(net, "send_redirects" if conf[1] == "all" else "send_redirects_default", bool(value))
+    elif conf and (dev := next((dev for dev in net.devices.values() if dev.name == conf[1]), None)):
+        dev.send_redirects = bool(value)
     elif key == "net.ipv4.route.flush":
         for route in net.fib:
             route.exceptions.clear()

@@ -49,7 +49,8 @@ class Trace:
     def count(self, dev, counter: str, n: int) -> None:
         """Increase a counter of ``dev`` by ``n`` (packets or bytes) on behalf of this packet."""
         dev.stats[counter] += n
-        self.moved.append((dev.path, counter, n))
+        if n:
+            self.moved.append((dev.path, counter, n))
 
     def end(self, kind: FateKind, where, reason: str = "") -> None:
         """Write down how it ended; of several copies a delivered one tells, otherwise the first to end."""

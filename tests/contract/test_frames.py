@@ -91,6 +91,19 @@ def test_of_a_frame_longer_than_a_page_a_program_sees_the_device_header_alone(la
         assert att.maps["window"][0] == seen
 
 
+@pytest.mark.parametrize(("tags", "seen"), [
+    (b"\x81\0\0\1\x88\xb5", 18), (b"\x88\xa8\0\1\x88\xb5", 18), (b"\x88\xa8\0\1\x81\0\0\1\x88\xb5", 22),
+    (b"\x81\0\0\1\0\0", 14),
+])  # fmt: skip
+def test_of_a_long_frames_tags_a_program_sees_all(lab, con, hst, tags, seen):
+    """packet_parse_headers pulls them, unless no protocol is named behind (vlan_get_protocol_and_depth)."""
+    hst.set(mtu=9000)
+    frame = (bytes(12) + tags).ljust(5000, b"\0")
+    with hst.attach(nk.compile(f'#include "netkit_edu.h"\n{WINDOW}')["look"]) as att:
+        lab.kernel_calls.send(lab.host.ns, SendRequest(frame, "packet", hst.ifindex))
+        assert att.maps["window"][0] == seen
+
+
 @pytest.mark.parametrize(("ethertype", "length", "error"), [
     (0x8100, 1518, None), (0x8100, 1519, "EMSGSIZE"), (0x88A8, 1514, None), (0x88A8, 1518, "EMSGSIZE"),
 ])  # fmt: skip

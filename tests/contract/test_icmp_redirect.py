@@ -34,6 +34,25 @@ def test_nobody_is_told_on_the_usual_ways(lab, con, case):
     assert journey.fate.delivered and lab.host.snmp["IcmpOutRedirects"] == 0
 
 
+@pytest.mark.parametrize(
+    ("off", "told"),
+    [(("all", "default"), 1), (("all", "con"), 0), (("con",), 1), (("all",), 1), (("default",), 1)],
+)
+def test_one_setting_of_all_and_of_the_device_is_enough(lab, con, off, told):
+    """A device begins with what "default" says when it comes (include/linux/inetdevice.h:IN_DEV_TX_REDIRECTS)."""
+    for which in off:
+        lab.host.sysctl(f"net.ipv4.conf.{which}.send_redirects", 0)
+    con.send(to(NOBODY))
+    assert lab.host.snmp["IcmpOutRedirects"] == told
+
+
+def test_a_device_that_comes_later_begins_with_the_default(lab):
+    for which in ("all", "default"):
+        lab.host.sysctl(f"net.ipv4.conf.{which}.send_redirects", 0)
+    lab.pod("con", device="netkit").send(to(NOBODY))
+    assert lab.host.snmp["IcmpOutRedirects"] == 0
+
+
 def test_a_sender_from_elsewhere_is_not_told(lab, con):
     """Only a neighbour on that device could take the shorter way; this source address is routed to another device."""
     other = lab.pod("other", device="netkit")
