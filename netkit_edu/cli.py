@@ -50,9 +50,9 @@ def _record(chapters: Sequence[str]) -> int:
     return 0
 
 
-def _vm_build(cpus: int) -> int:
+def _vm_build(cpus: int, lean: bool) -> int:
     from netkit_edu.lab import Lab
-    from netkit_edu.vm import image
+    from netkit_edu.vm import cache, image
 
     begun = time.monotonic()
 
@@ -62,6 +62,8 @@ def _vm_build(cpus: int) -> int:
     entry = image.snapshot(cpus, tell)
     Lab("vm", cpus=cpus).close()
     tell("lab", "its first devices are made")
+    if lean:
+        tell("lean", f"{cache.keep_only(entry.key)} snapshots removed that this one was made from, or older")
     facts = entry.facts
     size = f"{facts['bytes'] / 1e6:.1f} MB, made in {facts['seconds']:.1f} s"
     print(f"Ready: Linux {facts['kernel']}, {facts['cpus']} CPU, {size}: {entry.path}")
@@ -92,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     machine = commands.add_parser("vm").add_subparsers(metavar="build|clean", required=True)
     build = machine.add_parser("build")
     build.add_argument("--cpus", type=int, default=1, metavar="N", help="processors of the machine; by default 1")
-    build.set_defaults(run=lambda given: _vm_build(given.cpus))
+    build.add_argument("--lean", action="store_true", help="keep only what a lab starts from: for a container's image")
+    build.set_defaults(run=lambda given: _vm_build(given.cpus, given.lean))
     machine.add_parser("clean").set_defaults(run=lambda _: _vm_clean())
     return parser
 

@@ -94,6 +94,14 @@ def forget(key: str) -> None:
             (folder() / f"{key}{suffix}").unlink()
 
 
+def keep_only(key: str) -> int:
+    """Remove every snapshot but this one and what was rehearsed on it; return how many went."""
+    gone = [entry.key for entry in entries() if entry.key.partition("-")[0] != key]
+    for other in gone:
+        forget(other)
+    return len(gone)
+
+
 def evict(keep: str) -> list[str]:
     """Remove the snapshots used longest ago until the rest fits, never the one named; return the keys that went."""
     left = entries()
