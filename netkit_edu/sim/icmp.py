@@ -74,7 +74,7 @@ def ping_rcv(skb, iph: Iphdr) -> None:
     skb.trace.hop("ping_rcv", dev)
     at = skb.data
     ident = skb.buf[at + 4] << 8 | skb.buf[at + 5]
-    if dev.net.ping_idents.get(ident) not in (0, dev.ifindex):
+    if dev.net.ping_idents.get(ident) not in (0, skb.dst.iif or dev.ifindex):
         return kfree_skb_reason(skb, "NO_SOCKET", dev)
     payload = bytes(skb.buf[at + ICMPHDR_LEN :])
     deliver(skb, "ping_queue_rcv_skb", "echo reply", iph, payload=payload)

@@ -77,7 +77,7 @@ def icmp_err(skb, iph: Iphdr, quote: bytes, mtu: int | None) -> None:
         ipv4_update_pmtu(skb, mtu, iph)
     elif quote[0] == ICMP_ECHO and not quote[1]:
         bound = net.ping_idents.get(quote[4] << 8 | quote[5])
-        if bound is not None and bound in (0, skb.dev.ifindex):
+        if bound is not None and bound in (0, skb.dst.iif or skb.dev.ifindex):
             ipv4_update_pmtu(skb, mtu, iph, bound)
 
 

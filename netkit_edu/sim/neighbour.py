@@ -129,12 +129,18 @@ def neigh_timer_handler(neigh: Neighbour, cpu) -> None:
         ARP_OPS["error_report"](neigh, skb)
 
 
-def neigh_update(neigh: Neighbour, ha: bytes, cpu) -> None:
-    """The address is known, or another now: send what waited for it."""
-    if neigh.permanent:
+def neigh_update(neigh: Neighbour, ha: bytes, cpu, permanent: bool = False) -> None:
+    """The address is known, or another now: send what waited for it.
+
+    Who makes an entry permanent may change another such one, of which a ready-made header is put right.
+    """
+    if neigh.permanent and not permanent:
         return
-    if ha != neigh.ha:
+    if permanent and neigh.hh is not None:
+        neigh.ha, neigh.hh = ha, ha + neigh.hh[6:]
+    elif ha != neigh.ha:
         neigh.ha, neigh.hh = ha, None
+    neigh.permanent = permanent
     if neigh.incomplete:
         neigh.incomplete = False
         neigh.dev.net.kernel.neigh_timers.remove(neigh)
