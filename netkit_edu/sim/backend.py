@@ -17,8 +17,15 @@ from netkit_edu.sim.kernel import Kernel
 from netkit_edu.sim.message import rtnl_newlink
 from netkit_edu.sim.netdevice import NetDevice
 from netkit_edu.sim.netns import Netns
-from netkit_edu.sim.newlink import DELLINK, NEWLINK
-from netkit_edu.sim.rtnetlink import LinkAttrs, check_newlink, do_setlink, parse_mac, unregister_netdevice
+from netkit_edu.sim.newlink import DELLINK, NEWLINK, VALIDATE
+from netkit_edu.sim.rtnetlink import (
+    LinkAttrs,
+    check_newlink,
+    do_setlink,
+    parse_mac,
+    unregister_netdevice,
+    validate_address,
+)
 from netkit_edu.sim.syscall import BpfCalls
 from netkit_edu.sim.sysctl import set_sysctl
 from netkit_edu.uapi import (
@@ -95,7 +102,7 @@ class SimBackend(BpfCalls):
         data = _info(kind, info)
         if kind == "netkit":
             netkit.netkit_validate(data)
-        check_newlink(net, tb)
+        check_newlink(net, tb, VALIDATE.get(kind, validate_address))
         if kind in self._drivers:
             return driver_newlink(self._drivers[kind], self._kernel, tb, peer_tb).ifindex
         return NEWLINK[kind](self._kernel, tb, peer_tb, data).ifindex

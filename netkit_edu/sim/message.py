@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from netkit_edu.backend import Chain
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim import netkit
-from netkit_edu.sim.newlink import CHECK, DELLINK, NEWLINK
+from netkit_edu.sim.newlink import DELLINK, NEWLINK, VALIDATE
 from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
     check_ifindex,
@@ -132,9 +132,10 @@ def rtnl_newlink(kernel, net, kind: str, *, create: bool, ifindex: int, attrs, d
     read = {} if data is None else nla_parse_data(kind, data)
     peer_info = read.pop("peer_info", None)
     if create:
-        check_newlink(net, tb)
+        check_newlink(net, tb, VALIDATE.get(kind, validate_address))
         tb_net = netkit.rtnl_link_get_net(tb)
-        CHECK.get(kind, validate_address)(tb)
+        if kind == "netkit":
+            netkit.netkit_check_link(tb)
         peer_tb = None if peer_info is None else rtnl_nla_parse_ifinfomsg(kernel, tb_net, peer_info)
         dev = NEWLINK[kind](kernel, tb, peer_tb, read)
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.sim.bridge import br_dev_delete, br_dev_newlink
 from netkit_edu.sim.netdevice import NetDevice, dummy_setup, nic_connect, nic_setup
-from netkit_edu.sim.netkit import netkit_check_link, netkit_del_link, netkit_new_link
+from netkit_edu.sim.netkit import netkit_del_link, netkit_new_link
 from netkit_edu.sim.rtnetlink import (
     LinkAttrs,
     register_netdevice,
@@ -53,5 +53,5 @@ NEWLINK = {
     "veth": veth_newlink, "netkit": netkit_new_link, "dummy": dummy_newlink, "bridge": br_dev_newlink,
     "nic": nic_newlink,
 }  # fmt: skip
-CHECK = {"veth": veth_validate, "netkit": netkit_check_link}  # before the peer's attributes are read
+VALIDATE = {"veth": veth_validate}  # of the others it is `validate_address`
 DELLINK = {"veth": veth_dellink, "netkit": netkit_del_link, "bridge": br_dev_delete}

@@ -5,6 +5,7 @@ Mirrors net/core/rtnetlink.c and the registration part of net/core/dev.c, Linux 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netkit_edu.arguments import IFNAMSIZ, mac_address
@@ -61,13 +62,16 @@ def check_ifindex(ifindex: int) -> None:
         raise KernelError("EINVAL", "ifindex can't be negative")
 
 
-def check_newlink(net, tb: LinkAttrs) -> None:
-    """What rtnetlink looks at before the kind's own code does: the address, then whether there is such a device.
+def check_newlink(net, tb: LinkAttrs, validate: Callable[[LinkAttrs], None]) -> None:
+    """What rtnetlink looks at before it makes a device: what its kind says of the message, then whether it is there.
 
     A device is looked for in ``net``, the caller's namespace, by its number if one is given, else by its name.
+
+    Args:
+        validate: the kind's own (``rtnl_link_ops.validate``).
     """
     check_ifindex(tb.ifindex)
-    validate_address(tb)
+    validate(tb)
     if tb.ifindex in net.devices or (not tb.ifindex and any(dev.name == tb.name for dev in net.devices.values())):
         raise KernelError("EEXIST")
 
