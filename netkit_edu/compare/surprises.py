@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from netkit_edu.compare.judge import Difference
 from netkit_edu.compare.scenario import Scenario
 from netkit_edu.packet import IP_HLEN, checksum
-from netkit_edu.uapi import ETH_P_IPV6, IPPROTO_UDP
+from netkit_edu.uapi import IPPROTO_UDP
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,6 @@ def _unread(scenario: Scenario, difference: Difference, found: Sequence[Differen
     return any(map(_wrong_udp_checksum, right if isinstance(right, list) else [right]))
 
 
-def _lost_ipv6(scenario: Scenario, difference: Difference, found: Sequence[Difference]) -> bool:
-    step = scenario.steps[difference.step] if 0 <= difference.step < len(scenario.steps) else {}
-    return step.get("ethertype") == ETH_P_IPV6 and difference[1:] == ("fate", "lost", "dropped")
-
-
 SURPRISES: tuple[Surprise, ...] = (
     Surprise(
         "a wrong UDP checksum is found out by who reads",
@@ -68,20 +63,6 @@ SURPRISES: tuple[Surprise, ...] = (
             {"a": {}},
             {"p0": {"store": [42, "aabbcc"]}},
             [{"do": "attach", "hook": "peer", "prog": "p0"}, {"do": "send", "device": "a.peer", "via": "raw"}],
-        ),
-    ),
-    Surprise(
-        "an IPv6 frame redirected nowhere is taken for one without a route",
-        "Both are freed in skb_do_redirect() (net/core/filter.c). Only a counter tells the one that a neighbour was to "
-        "be found for, and that counts as dropped; what is recorded on Linux does not tell it.",
-        _lost_ipv6,
-        Scenario(
-            {"a": {}},
-            {"p0": {"verdict": 7}},
-            [
-                {"do": "attach", "hook": "peer", "prog": "p0"},
-                {"do": "send", "device": "a.peer", "via": "packet", "ethertype": ETH_P_IPV6},
-            ],
         ),
     ),
 )

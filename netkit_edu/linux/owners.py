@@ -35,7 +35,7 @@ class Packet:
 
     ``released``: its memory is given back; ``held``: a socket has it; ``on_wire``: it is on a cable, to ``other`` once
     that is known; ``carried``: it came over one, where no socket comes along; ``receiver``: inode and ifindex of the
-    device that it was to cross over to.
+    device that it was to cross over to; ``length``: its bytes when it was to be redirected.
     """
 
     way: Way
@@ -45,6 +45,7 @@ class Packet:
     other: Where | None = None
     carried: bool = False
     receiver: tuple[int, int] = (0, 0)
+    length: int = 0
     hook: Hook | None = None
 
 

@@ -25,6 +25,7 @@ _SPLITTING = {"ip_do_fragment", "skb_gso_segment", "bpf_clone_redirect", "br_flo
 _CABLE = {"__dev_forward_skb", "__dev_forward_skb2", "skb_scrub_packet", "eth_type_trans", "__netif_rx",
           "netif_rx_internal", "enqueue_to_backlog"}  # fmt: skip
 _RUNNING = {"netkit_xmit", "skb_scrub_packet", "__dev_queue_xmit", "__netif_receive_skb_core", "bpf_prog_run"}
+_ROUTING = {"ip_route_output_flow", "ip_route_input_slow", *_ANSWERS}  # onward, the sender is looked up, too
 _LOOKUP = "fib_table_lookup"
 _CODES = {int(one): one.name for one in Verdict}
 
@@ -144,8 +145,9 @@ class Story:
             if way.last == "__neigh_event_send":
                 way.take_back()  # the neighbour's address was only due to be confirmed
             packet.hook = Hook(place, "tcx egress")
-        elif name == "skb_do_redirect" and packet.hook is not None:
-            place = packet.hook.place
+        elif name == "skb_do_redirect":
+            packet.length = record.length
+            place = packet.hook.place if packet.hook is not None else place
         elif kind is HopKind.DRIVER:
             packet.hook = Hook(place)
             packet.on_wire = place.kind == "nic"
@@ -240,16 +242,15 @@ class Story:
     # the rest ---------------------------------------------------------------------------------------------------------
 
     def _lookup(self, record: Record) -> None:
-        """A look into the routes; those that only ask whether an address is our own are not steps."""
+        """A look into the routes; those that only ask of what kind an address is are not steps."""
         way = self._owners.near(record)
         if way is None or not way.hops:
             return
         before = next((n for n in reversed(range(len(way.hops))) if way.hops[n].function != _LOOKUP), 0)
         first = before == len(way.hops) - 1
         function = way.hops[before].function
-        if function not in _RUNNING and not (
-            first and function in ("ip_route_output_flow", "ip_route_input_slow", *_ANSWERS)
-        ):
+        onward = function == "ip_route_input_slow" and not first and not way.hops[-1].detail.startswith("local")
+        if function not in _RUNNING and not onward and not (first and function in _ROUTING):
             return
         device = self._place(record).device if record.ifindex else ""
         way.hop(record, _LOOKUP, way.places[-1], HopKind.LOOKUP, words.route(record, device))
@@ -280,7 +281,7 @@ class Story:
         self._owners.take(record, way)
         reason = self._names.reasons.get(record.also, str(record.also))
         where = self._names.functions.name(record.second)
-        fate, said = words.drop(reason, where, record, way, hook.ran if hook else ())
+        fate, said = words.drop(reason, where, record, way, hook.ran if hook else (), packet.length)
         place = hook.place if hook and where in ("netkit_xmit", "skb_do_redirect") else self._place(record, way)
         if where in ("__dev_forward_skb2", "veth_xmit"):
             place = self._names.devices.get(packet.receiver, place)

@@ -7,16 +7,17 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 
-from netkit_edu.journey import FateKind, HopKind
+from netkit_edu.journey import FateKind, Hop, HopKind
 from netkit_edu.linux.records import Record
 from netkit_edu.linux.way import Way
-from netkit_edu.uapi import ETH_P_IPV6, IFF_UP, Verdict
+from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, ETH_P_IPV6, IFF_UP, Verdict
 
 XMIT_RECURSION_LIMIT = 8  # net/core/dev.h
 HOOK_POINTS = ("PREROUTING", "LOCAL_IN", "FORWARD", "LOCAL_OUT", "POSTROUTING")
 _LOCAL, _BROADCAST, _UNREACHABLE = 2, 3, 7  # RTN_* (include/uapi/linux/rtnetlink.h)
 _QDISCS = {"pfifo_fa": "pfifo_fast"}  # the record holds eight letters
 _NOT_SPECIFIED = "NOT_SPECIFIED"
+_REDIRECTING = ("skb_do_redirect", "bpf_out_neigh_v4")
 
 
 class Places:
@@ -97,13 +98,16 @@ def arp(packet: bytes, ours: bool, asked: bool) -> tuple[bool, str]:
     return False, "an answer nobody asked for"
 
 
-def drop(reason: str, place: str, record: Record, way: Way, ran: Sequence[tuple[str, int]]) -> tuple[FateKind, str]:
+def drop(
+    reason: str, place: str, record: Record, way: Way, ran: Sequence[tuple[str, int]], length: int = 0
+) -> tuple[FateKind, str]:
     """Return how a packet ended that was freed, and what to say of it.
 
     Args:
         reason: the kernel's, without its prefix.
         place: the function that freed it.
         ran: name and code of the programs that ran since the driver, or the hook, was entered.
+        length: bytes that it had when it was last to be redirected.
     """
     up = bool(record.flags & IFF_UP)
     if reason == "QDISC_DROP" and way.last == "noop_enqueue":
@@ -117,7 +121,7 @@ def drop(reason: str, place: str, record: Record, way: Way, ran: Sequence[tuple[
     if place == "netkit_xmit":
         return FateKind.DROPPED, _netkit(record, way, ran)
     if place in ("skb_do_redirect", "__bpf_redirect", "bpf_clone_redirect", "__bpf_tx_skb", "bpf_out_neigh_v4"):
-        return _redirect(place, record, way)
+        return _redirect(place, record, way, length)
     if place == "__dev_queue_xmit":
         return FateKind.DROPPED, "recursion limit reached" if up else "the device is down"
     if place in ("__dev_forward_skb2", "veth_xmit"):
@@ -144,25 +148,36 @@ def _forward(way: Way) -> str:
     return "receiver is down" if "dev_forward_skb_nomtu" in functions else "longer than the receiver's MTU"
 
 
-def _redirect(place: str, record: Record, way: Way) -> tuple[FateKind, str]:
-    """A redirect that leads nowhere tells nobody; one to a neighbour counts as dropped by its device."""
+def _redirect(place: str, record: Record, way: Way, length: int) -> tuple[FateKind, str]:
+    """A redirect that leads nowhere tells nobody; one to a neighbour counts as dropped by its device.
+
+    The latter takes the Ethernet header off before it looks for a neighbour, which the packet's length shows.
+    """
     functions = [hop.function for hop in way.hops]
-    since = (
-        functions[len(functions) - functions[::-1].index("skb_do_redirect") :] if "skb_do_redirect" in functions else []
-    )
-    if place == "skb_do_redirect" and functions.count("skb_do_redirect") > XMIT_RECURSION_LIMIT:
+    if place in _REDIRECTING and functions.count("skb_do_redirect") > XMIT_RECURSION_LIMIT:
         return FateKind.DROPPED, "recursion limit reached on datapath, buggy bpf program?"
-    if place == "skb_do_redirect" and "ip_route_output_flow" in since:
-        found = [hop.detail for hop in way.hops if hop.kind is HopKind.LOOKUP][-1:]
-        why = " (ENETUNREACH)" if found in ([], ["no route"]) else ""
-        return FateKind.DROPPED, f"redirect_neigh: no route{why}"
-    if place == "skb_do_redirect" and record.ethertype == int.from_bytes(ETH_P_IPV6.to_bytes(2, "big"), "little"):
-        return FateKind.DROPPED, "redirect_neigh: no route for IPv6"
+    if place in _REDIRECTING and length - record.length == ETH_HLEN:
+        return _no_neighbour(record, way.hops[len(functions) - functions[::-1].index("skb_do_redirect") :])
     if functions.count("__bpf_redirect") > 4:
         return FateKind.LOST, "recursion limit reached on datapath, buggy bpf program?"
     if place == "__bpf_redirect":
         return FateKind.LOST, "no Ethernet header to send it with"
     return FateKind.LOST, "redirect to no device"
+
+
+def _no_neighbour(record: Record, since: Sequence[Hop]) -> tuple[FateKind, str]:
+    """What is not IP has no neighbours; else there was no route, or the program named a next hop of another family."""
+    ethertype = int.from_bytes(record.ethertype.to_bytes(2, "little"), "big")
+    if ethertype == ETH_P_IPV6:
+        return FateKind.DROPPED, "redirect_neigh: no route for IPv6"
+    if ethertype != ETH_P_IP:
+        return FateKind.LOST, "redirect_neigh: neither IPv4 nor IPv6"
+    if all(hop.function != "ip_route_output_flow" for hop in since):
+        return FateKind.DROPPED, "redirect_neigh: the next hop is not an IPv4 address"
+    found = next((hop.detail for hop in since if hop.kind is HopKind.LOOKUP), "no route")
+    if found.startswith("broadcast"):
+        return FateKind.DROPPED, "redirect_neigh: a broadcast route has no next hop"
+    return FateKind.DROPPED, f"redirect_neigh: no route{' (ENETUNREACH)' if found == 'no route' else ''}"
 
 
 def verdict(code: int, names: Mapping[int, str]) -> str:

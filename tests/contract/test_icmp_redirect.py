@@ -58,3 +58,10 @@ def test_a_sender_from_elsewhere_is_not_told(lab, con):
     other = lab.pod("other", device="netkit")
     con.send(to(NOBODY, src=other.ip), via="raw")
     assert (lab.host.snmp["IpForwDatagrams"], lab.host.snmp["IcmpOutRedirects"]) == (1, 0)
+
+
+def test_whoever_sends_back_looks_the_sender_up_too(lab, con):
+    """To tell a neighbour from a stranger (net/ipv4/fib_frontend.c:__fib_validate_source)."""
+    journey = con.send(to(NOBODY))
+    found = [f"{hop.node}: {hop.detail}" for hop in journey.hops if hop.kind is nk.HopKind.LOOKUP]
+    assert found == ["con: 10.0.1.0/24 dev eth0", *["host: 10.0.1.0/24 dev con"] * 2, "con: 10.0.1.0/24 dev eth0"]

@@ -99,3 +99,19 @@ def test_arp_of_an_ethernet_means_nothing_to_the_loopback(lab):
     journey = pod.send(nk.IP(dst=pod.gateway) / nk.UDP(dport=7) / b"hi")
     requests = 3  # arp_solicit gives up after that many
     assert journey.counters["pod/eth0"]["tx_packets"] == journey.counters["host/lo"]["rx_packets"] == requests
+
+
+def test_a_neighbour_that_is_made_permanent_again_keeps_its_ready_made_header(lab, programs):
+    """The slow way leads past neigh_resolve_output; a header that is there is put right for another address."""
+    pair = lab.pair("nk1", mode="l2", peer_in=lab.node("inside"))
+    pair.primary.addr("10.0.9.1/24").up()
+    pair.peer.addr("10.0.9.2/24").up()
+    slow, to = [], []
+    recorder = pair.attach(programs["record"], at="primary")
+    for mac in ("02:00:00:00:00:01", "02:00:00:00:00:01", "02:00:00:00:00:02"):
+        lab.host.neigh("10.0.9.2", mac, dev=pair.primary)
+        journey = lab.host.send(nk.IP(dst="10.0.9.2") / nk.UDP(dport=PORT) / PAYLOAD)
+        slow.append("neigh_resolve_output" in [hop.function for hop in journey.hops])
+        to.append(bytes(seen(recorder)["header"][:6]).hex(":"))
+    assert slow == [True, False, False]
+    assert to == ["02:00:00:00:00:01", "02:00:00:00:00:01", "02:00:00:00:00:02"]

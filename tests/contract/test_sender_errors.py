@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 import netkit_edu as nk
+from netkit_edu.backend import SendRequest
 from tests.contract.conftest import PAYLOAD, PORT
 
 
@@ -87,3 +88,17 @@ def test_a_socket_that_cannot_have_its_address_never_sends(lab, via):
     packet = nk.IP(src="10.99.0.1", dst=lab.outside.ip) / (nk.ICMP() if via == "icmp" else nk.UDP(dport=7)) / b"hi"
     journey = lab.host.send(packet, via=via)
     assert (journey.sender_error, journey.fate.kind, journey.hops) == ("EADDRNOTAVAIL", "not sent", ())
+
+
+def test_a_packet_socket_is_asked_before_it_looks_for_its_device(lab, con):
+    request = SendRequest(bytes(60), "packet", ifindex=999)
+    journey = lab.kernel_calls.send(lab.host.ns, request)
+    assert (journey.sender_error, [hop.function for hop in journey.hops]) == ("ENXIO", ["packet_snd"])
+
+
+def test_a_ping_to_oneself_is_answered_though_the_socket_is_bound_to_a_device(lab, con):
+    """What comes by the loopback counts as the device's that has the address (inet_iif)."""
+    echo = nk.IP(src=con.ip, dst=con.ip) / nk.ICMP(id=77)
+    assert con.send(echo, via="icmp", dev=con.device).replies[0].fate.delivered
+    other = con.ping(con.ip)
+    assert other.replies[0].fate.delivered and len(con.received) == 2
