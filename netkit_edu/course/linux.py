@@ -67,7 +67,7 @@ def on_linux(
             if bcc and (lacking := _no_bcc()):
                 raise BackendUnavailable(lacking)
             with Lab(name, **lab_options) as lab:
-                return _live(key, lab, fn(lab))
+                return _live(key, lab, fn(lab), bcc)
         except BackendUnavailable as error:
             why = why or str(error)
     if (found := recordings.load(key)) is None:
@@ -95,14 +95,14 @@ def _no_bcc() -> str:
     return why_not()
 
 
-def _live(key: str, lab: Lab, value) -> OnLinux:
+def _live(key: str, lab: Lab, value, bcc: bool) -> OnLinux:
     notebook = os.environ.get("NETKIT_EDU_RECORD_NOTEBOOK", "")
     made = recordings.Recording(
         key=key,
         kernel=lab.kernel,
         backend=lab.backend,
         date=datetime.date.today().isoformat(),
-        command=f"python -m netkit_edu record {key[:2]}",
+        command=f"python -m netkit_edu record {key[:2]}" + (" (as root, with BCC)" if bcc else ""),
         code=code_of(Path(notebook), key) if notebook else "",
         value=value,
     )

@@ -71,11 +71,14 @@ def said(bound: Mapping[str, object]) -> str:
     """Return what a cell that compiled says."""
     from netkit_edu.dialect import BccProgram
 
-    words = [
-        f"{name}: compiled by BCC"
-        + (f", attach it with {name}.load(lab)" if isinstance(value, BccProgram) else f", {value!r}")
-        for name, value in bound.items()
-    ]
+    words = []
+    for name, value in bound.items():
+        if isinstance(value, BccProgram):
+            words.append(f"{name}: compiled by BCC, attach it with {name}.load(lab)")
+            continue
+        parts = {"programs": value.programs, "tables": value.tables}
+        listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
+        words.append(f"{name}: compiled by BCC, tracers run from now on" + (f"; {listed}" if listed else ""))
     return "\n".join(words)
 
 

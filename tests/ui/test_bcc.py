@@ -85,6 +85,7 @@ def test_tracers_need_a_name_and_end_when_the_cell_is_run_again(shell):
     shell.run("%%bcc\n" + SEEN)
     assert "give it a name" in shell.text()
     shell.run("%%bcc seen\n" + SEEN)
+    assert "tracers run from now on; tables: n" in shell.text()
     first = shell.ip.user_ns["seen"]
     assert isinstance(first, BccObject) and not first.closed
     shell.run("%%bcc seen\n" + SEEN)
