@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from netkit_edu.errors import KernelError, UsageError
@@ -37,18 +37,26 @@ _POSSIBLE_CPUS = b"/sys/devices/system/cpu/possible\0"
 class LinuxMap:
     """A map in the kernel: its number here, its descriptor in the door, how it was made.
 
-    ``user_size`` is the bytes of a value as bpf(2) reads and writes it.
+    ``user_size`` is the bytes of a value as it is read and written here. ``kernel_size`` is those of bpf(2), which has
+    a cell of ``cell`` bytes for each CPU that the machine may have, not only for those of the lab; 0 for one value.
     """
 
     number: int
     fd: int
     spec: MapSpec
     user_size: int
+    kernel_size: int
+    cell: int
     reader: RingReader | None = None
 
 
 class MapCalls:
-    """The calls for maps. What a backend must have: ``door`` and ``_fd_of``."""
+    """The calls for maps. What a backend must have: ``door`` and ``_fd_of``.
+
+    ``cpus`` are the kernel's numbers of the CPUs whose values maps with one for each show, None for all of them.
+    """
+
+    cpus: Sequence[int] | None = None
 
     def __init__(self):
         self._maps: dict[int, LinuxMap] = {}
@@ -58,7 +66,7 @@ class MapCalls:
     def map_create(self, spec: MapSpec) -> int:
         """Create a map (BPF_MAP_CREATE), filled and frozen as ``spec`` says; return its number."""
         fd, number = self._create(spec)
-        self._maps[FIRST_NUMBER + number] = LinuxMap(FIRST_NUMBER + number, fd, spec, self._user_size(spec))
+        self._maps[FIRST_NUMBER + number] = LinuxMap(FIRST_NUMBER + number, fd, spec, *self._sizes(spec))
         return FIRST_NUMBER + number
 
     def map_close(self, number: int) -> None:
@@ -70,15 +78,15 @@ class MapCalls:
         """Return a copy of the value, None if the key is absent."""
         one = self._map(number)
         batch = self.door.batch()
-        value = batch.room(max(one.user_size, 8))
+        value = batch.room(max(one.kernel_size, 8))
         found = self._element(batch, a.MAP_LOOKUP_ELEM, one, key, value, must=False)
-        data = batch.read(value, one.user_size)
+        data = batch.read(value, one.kernel_size)
         batch.run()
         if found.errno:
             if KernelError(found.errno).name == "ENOENT":
                 return None
             raise KernelError(found.errno)
-        return data.value
+        return b"".join(data.value[at : at + one.cell] for at in self._cells(one)) if one.cell else data.value
 
     def map_update(self, number: int, key: bytes, value: bytes, flags: int = 0) -> None:
         """Store a value (BPF_MAP_UPDATE_ELEM); a prog array takes a program's number."""
@@ -87,8 +95,12 @@ class MapCalls:
             raise UsageError(f"a value of map {one.spec.name!r} has {one.user_size} bytes here, not {len(value)}")
         if one.spec.type == BPF_MAP_TYPE_PROG_ARRAY:
             value = struct.pack("<I", self._fd_of(int.from_bytes(value, "little"), "program"))
+        if one.cell:
+            given, value = value, bytearray(one.kernel_size)
+            for n, at in enumerate(self._cells(one)):
+                value[at : at + one.cell] = given[n * one.cell : (n + 1) * one.cell]
         batch = self.door.batch()
-        self._element(batch, a.MAP_UPDATE_ELEM, one, key, batch.put(value), flags)
+        self._element(batch, a.MAP_UPDATE_ELEM, one, key, batch.put(bytes(value)), flags)
         batch.run()
 
     def map_delete(self, number: int, key: bytes) -> None:
@@ -190,10 +202,16 @@ class MapCalls:
             self._map_types[btf] = batch.run() and made.value
         return self._map_types[btf]
 
-    def _user_size(self, spec: MapSpec) -> int:
+    def _sizes(self, spec: MapSpec) -> tuple[int, int, int]:
+        """Return the sizes of a value: here, of bpf(2), and of one CPU's cell."""
         if spec.type not in _PER_CPU:
-            return spec.value_size
-        return (spec.value_size + 7 & ~7) * self.possible_cpus
+            return spec.value_size, spec.value_size, 0
+        cell, possible = spec.value_size + 7 & ~7, self.possible_cpus
+        return cell * (possible if self.cpus is None else len(self.cpus)), cell * possible, cell
+
+    def _cells(self, one: LinuxMap) -> list[int]:
+        """Return where in a value of bpf(2) the cells lie that are shown."""
+        return [cpu * one.cell for cpu in (range(self.possible_cpus) if self.cpus is None else self.cpus)]
 
     @property
     def possible_cpus(self) -> int:

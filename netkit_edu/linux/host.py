@@ -82,6 +82,8 @@ def open_host(cpus: int = 1, backlog: int = BACKLOG) -> Host:
         if cpus > len(machine.cpus):
             there = len(machine.cpus)
             raise BackendUnavailable(f"this machine has {there} CPUs, not {cpus}: take fewer, or nk.Lab('vm')")
+        mask = sum(1 << cpu for cpu in machine.cpus[:cpus]).to_bytes(_MASK, "little")
+        door.call("sched_setaffinity", 0, _MASK, mask)  # what it sends is received on the same CPU
         return Host(door, machine, cpus)
     except BaseException:
         spare.end(door)
