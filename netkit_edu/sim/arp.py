@@ -16,7 +16,8 @@ from netkit_edu.sim.dev import __dev_queue_xmit as dev_queue_xmit
 from netkit_edu.sim.icmp import ICMP_DEST_UNREACH, icmp_send
 from netkit_edu.sim.inet import in_multicast, ntoa
 from netkit_edu.sim.neighbour import ARP_OPS, Neighbour, neigh_event_ns, neigh_update
-from netkit_edu.sim.route import NO_IPV4, RTN_LOCAL, inet_select_addr, ip_route_input_noref
+from netkit_edu.sim.route import RTN_LOCAL, inet_select_addr
+from netkit_edu.sim.route_input import NO_IPV4, ip_route_input_noref
 from netkit_edu.sim.skbuff import HOST, OTHERHOST, alloc_skb, consume_skb, kfree_skb_reason
 from netkit_edu.uapi import ETH_P_ARP, ETH_P_IP, IFF_LOOPBACK, IFF_NOARP
 

@@ -33,8 +33,8 @@ from netkit_edu.sim.route import (
     RTN_UNICAST,
     RTN_UNREACHABLE,
     Rt,
-    ip_route_input_noref,
 )
+from netkit_edu.sim.route_input import ip_route_input_noref
 from netkit_edu.sim.skbuff import HOST, OTHERHOST, kfree_skb_reason, skb_orphan
 from netkit_edu.sim.snmp import ECN_COUNTERS, IN, INBCAST, INMCAST, IP_ADD_STATS, IP_UPD_PO_STATS, SNMP_INC_STATS
 from netkit_edu.sim.udp import udp_rcv

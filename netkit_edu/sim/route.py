@@ -13,13 +13,11 @@ from netkit_edu.errors import KernelError
 from netkit_edu.journey import HopKind
 from netkit_edu.sim.fnhe import FibNhException, find_exception
 from netkit_edu.sim.inet import in_multicast, mask, ntoa
-from netkit_edu.uapi import ETH_P_IP
 
 RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST, RTN_UNREACHABLE = (
     "unicast", "local", "broadcast", "multicast", "unreachable",
 )  # fmt: skip
 INADDR_BROADCAST = 0xFFFFFFFF
-NO_IPV4 = "a device that speaks no IPv4: its MTU was below 68"
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +188,7 @@ def ip_route_output_flow(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0
 
 def ip_route_output_key_hash(trace, net, daddr: int, saddr: int = 0, *, oif: int = 0, anysrc: bool = False) -> Rt:
     """The decision itself, as `ip_route_output_flow`; errors the kernel sends back ask for it directly."""
-    if saddr and (in_multicast(saddr) or saddr == INADDR_BROADCAST or saddr >> 24 == 0):
+    if saddr and (in_multicast(saddr) or saddr == INADDR_BROADCAST):
         raise KernelError("EINVAL")
     if saddr and not anysrc and not net.is_local(saddr):
         raise KernelError("ENETUNREACH")
@@ -223,73 +221,3 @@ def ip_route_output_key_hash(trace, net, daddr: int, saddr: int = 0, *, oif: int
     rt = Rt(res.dev, kind, 0 if direct else res.gateway)
     rt.saddr = saddr or res.prefsrc or inet_select_addr(net, res.dev, res.gateway)
     return rt if direct else rt.bind_exception(res, daddr)
-
-
-def ip_route_input_noref(skb, daddr: int, saddr: int) -> str:
-    """Decide the way of a packet that arrived; it gets ``skb->dst``. Returns "" or why it must not go any way."""
-    skb.trace.hop("ip_route_input_noref", skb.dev)
-    if in_multicast(daddr):
-        return "multicast group not joined" if skb.dev.in_dev else NO_IPV4
-    return ip_route_input_slow(skb, daddr, saddr)
-
-
-def ip_route_input_slow(skb, daddr: int, saddr: int) -> str:
-    """The decision itself: for us, to be forwarded, or neither."""
-    dev = skb.dev
-    net = dev.net
-    skb.trace.hop("ip_route_input_slow", dev)
-    if not dev.in_dev:
-        return NO_IPV4
-    if in_multicast(saddr) or saddr == INADDR_BROADCAST:
-        return "martian source"
-    if daddr == INADDR_BROADCAST or not (saddr or daddr):
-        skb.dst = Rt(dev, RTN_BROADCAST)
-        return ""
-    if saddr >> 24 == 0 or daddr >> 24 == 0:
-        return "martian: an address of 0.0.0.0/8"
-    if saddr >> 24 == 127 or daddr >> 24 == 127:
-        return "martian: a loopback address on the wire"
-    res = fib_table_lookup(skb.trace, net, daddr, dev)
-    forwarding = net.ip_forward
-    if res is None or (res.type is RTN_UNICAST and not forwarding):
-        error = "ENETUNREACH" if forwarding else "EHOSTUNREACH"
-        skb.dst = Rt(dev, RTN_UNREACHABLE, error=error)
-        return ""
-    if net.is_local(saddr):  # by the loopback, too: what is sent through it has its route already
-        return "martian source: one of our own addresses"
-    if res.type is RTN_UNICAST:
-        return __mkroute_input(skb, res, saddr, daddr)
-    else:
-        skb.dst = Rt(dev, res.type)
-    return ""
-
-
-def __mkroute_input(skb, res: FibInfo, saddr: int, daddr: int) -> str:
-    """The way onward; one that leads back where the packet came from, from a neighbour there, could be shorter."""
-    dev = skb.dev
-    if not res.dev.in_dev:
-        return NO_IPV4
-    rt = Rt(res.dev, RTN_UNICAST, res.gateway).bind_exception(res, daddr)
-    if res.dev is dev and (dev.net.send_redirects or dev.send_redirects):  # IN_DEV_TX_REDIRECTS
-        onlink = __fib_validate_source(skb, saddr)
-        if onlink is None:
-            return "martian source"
-        rt.doredirect = onlink and skb.protocol == ETH_P_IP
-    skb.dst = rt
-    return ""
-
-
-def __fib_validate_source(skb, saddr: int) -> bool | None:
-    """True if the sender is a neighbour on the device it came by, False if not; None for no sender's address.
-
-    Linux looks only where the way onward leads back through the same device, or where rp_filter is on.
-    """
-    dev = skb.dev
-    res = fib_table_lookup(skb.trace, dev.net, saddr, dev)
-    if res is None:
-        return False
-    if res.type is not RTN_UNICAST:
-        return None
-    if res.dev is not dev:
-        res = fib_table_lookup(skb.trace, dev.net, saddr, dev, dev.ifindex)
-    return res is not None and res.type is RTN_UNICAST and not res.gateway
