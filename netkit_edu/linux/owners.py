@@ -17,7 +17,8 @@ BIRTHS = COPIES | {
     "ip_output", "ip_mc_output", "ip_finish_output2", "__dev_queue_xmit", "__bpf_redirect", "__br_forward",
     "dev_hard_start_xmit", "loopback_xmit", "dummy_xmit", "veth_xmit", "netkit_xmit", "br_dev_xmit",
 }  # fmt: skip
-_PASSIVE = {"sock_wfree", "skb_release_head_state"}  # what happens to a packet while others are worked on
+_END = "skb_release_head_state"  # a second one is that of a packet at the same address that was never seen alive
+_PASSIVE = {"sock_wfree", _END}  # what happens to a packet while others are worked on
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Owners:
         packet = self._packets.get(record.skb)
         if packet is not None and packet.released and function != "sock_wfree":
             packet.released = False
-            if function in BIRTHS:
+            if function in BIRTHS or function == _END:
                 del self._packets[record.skb]
                 packet = None
         if packet is None:
