@@ -53,6 +53,13 @@ def _unread(scenario: Scenario, difference: Difference, found: Sequence[Differen
     return any(map(_wrong_udp_checksum, right if isinstance(right, list) else [right]))
 
 
+def _copy_on_the_cable(scenario: Scenario, difference: Difference, found: Sequence[Difference]) -> bool:
+    cloned = any(
+        program.get("redirect", [""])[:2] == ["clone_redirect", "nic"] for program in scenario.programs.values()
+    )
+    return cloned and difference.field == "fate" and {difference.left, difference.right} == {"dropped", "lost"}
+
+
 SURPRISES: tuple[Surprise, ...] = (
     Surprise(
         "a wrong UDP checksum is found out by who reads",
@@ -63,6 +70,22 @@ SURPRISES: tuple[Surprise, ...] = (
             {"a": {}},
             {"p0": {"store": [42, "aabbcc"]}},
             [{"do": "attach", "hook": "peer", "prog": "p0"}, {"do": "send", "device": "a.peer", "via": "raw"}],
+        ),
+    ),
+    Surprise(
+        "a copy on the cable ends before the packet itself",
+        "Where packet and copy both perish, the first to end tells the fate. A lab's card on Linux is an end of a veth "
+        "pair, and the other end takes the copy in its turn, in the same softirq (drivers/net/veth.c:veth_xmit); in "
+        "the simulator it is on its way while the host goes on.",
+        _copy_on_the_cable,
+        Scenario(
+            {"a": {}},
+            {"p0": {"verdict": 7}, "p1": {"redirect": ["clone_redirect", "nic", 0]}},
+            [
+                {"do": "attach", "hook": "peer", "prog": "p1"},
+                {"do": "attach", "hook": "primary", "prog": "p0"},
+                {"do": "send", "device": "a.peer", "to": "stranger"},
+            ],
         ),
     ),
 )
