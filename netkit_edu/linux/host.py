@@ -47,10 +47,13 @@ class Host:
         self.kernel = machine.release
         self.cpus = machine.cpus[:cpus]
         self._machine = machine
+        self._pid = os.getpid()
 
     def leave(self) -> None:
         """Have the door let go of all that was made with it, and wait a moment for the next lab; or exit."""
-        if not spare.keep(self.door, _key(), self._machine.cpus):
+        if os.getpid() != self._pid:  # a copy of this process: the door is not its to empty
+            self.door.close()
+        elif not spare.keep(self.door, _key(), self._machine.cpus):
             self.close()
 
     def close(self) -> None:

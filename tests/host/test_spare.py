@@ -130,6 +130,17 @@ def test_it_is_on_all_cpus_again():
     assert os.sched_getaffinity(number) == every
 
 
+def test_a_copy_of_this_process_leaves_the_door_alone():
+    with nk.Lab("host") as lab:
+        pod = lab.pod("pod")
+        if not (child := os.fork()):
+            lab.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        pod.listen(udp=7)
+        assert lab.host.send(nk.IP(dst=pod.ip) / nk.UDP(dport=7) / b"hi").fate.delivered
+
+
 def test_it_goes_with_python():
     code = f"""
 import sys
