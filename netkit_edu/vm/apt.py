@@ -5,6 +5,8 @@ Debian's cloud kernel or Ubuntu's generic one; `kernel.choose` says which of the
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import subprocess
 import tarfile
@@ -15,17 +17,27 @@ from netkit_edu.errors import BackendUnavailable
 from netkit_edu.vm import cache, kernel
 
 TIMEOUT = 600.0  # seconds
+_NO_ROOM = os.strerror(errno.ENOSPC)
 
 
-def offered(options: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the packages that `kernel.choose` takes of those apt knows; () where there is no apt."""
+def offered(options: tuple[str, ...] = (), work: Path | None = None) -> tuple[str, ...]:
+    """Return the packages that `kernel.choose` takes of those apt knows; () where there is no apt.
+
+    Args:
+        options: apt's.
+        work: a folder for what it writes meanwhile; by default the system's.
+    """
     if shutil.which("apt-cache") is None:
         return ()
-    names: list[str] = []
-    for prefix in kernel.PACKAGES:
-        done = subprocess.run(["apt-cache", *options, "pkgnames", prefix], capture_output=True, text=True, check=False)
-        names += done.stdout.split()
-    return kernel.choose(names)
+    # Asked once for all: where apt keeps no cache of its lists it reads them anew for each question.
+    words = ["apt-cache", *options, "pkgnames", os.path.commonprefix(kernel.PACKAGES)]
+    done = subprocess.run(words, capture_output=True, text=True, env=_environment(work), check=False)
+    return kernel.choose([name for name in done.stdout.split() if name.startswith(kernel.PACKAGES)])
+
+
+def _environment(work: Path | None) -> dict[str, str]:
+    """Have apt write where there is room, and speak as we read it."""
+    return os.environ | {"LC_ALL": "C"} | ({"TMPDIR": str(work)} if work else {})
 
 
 def fetch(place: Path, progress: Callable[[str, str], None]) -> kernel.Kernel:
@@ -35,6 +47,7 @@ def fetch(place: Path, progress: Callable[[str, str], None]) -> kernel.Kernel:
 
     Raises:
         BackendUnavailable: there is no apt, or it has no such kernel, or cannot download it.
+        OSError: there is no room.
     """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise BackendUnavailable(
@@ -42,11 +55,11 @@ def fetch(place: Path, progress: Callable[[str, str], None]) -> kernel.Kernel:
         )
     with cache.work_folder(place) as work:
         options: tuple[str, ...] = ()
-        if not (packages := offered()):
+        if not (packages := offered(work=work)):
             progress("package lists", "apt knows no kernel with netkit yet: reading its lists anew")
             options = _own_lists(work)
             _apt(("apt-get", *options, "-qq", "update"), work, "read its package lists")
-            packages = offered(options)
+            packages = offered(options, work)
         if not packages:
             raise BackendUnavailable(
                 "apt has no kernel with netkit: set NETKIT_EDU_KERNEL to a vmlinuz of 6.7 or later"
@@ -79,11 +92,19 @@ def _apt(words: tuple[str, ...], work: Path, what: str) -> None:
     options = ("-o", "APT::Sandbox::User=", "-o", "Debug::NoLocking=1")
     try:
         done = subprocess.run(
-            [words[0], *options, *words[1:]], cwd=work, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            [words[0], *options, *words[1:]],
+            cwd=work,
+            env=_environment(work),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise BackendUnavailable(f"apt-get could not {what} within {TIMEOUT / 60:.0f} minutes") from None
     if done.returncode:
+        if _NO_ROOM.lower() in done.stderr.lower():
+            raise OSError(errno.ENOSPC, _NO_ROOM)
         said = (done.stderr.strip().splitlines() or ["it gives no reason"])[-1]
         raise BackendUnavailable(f"apt-get could not {what}: {said}")
 
