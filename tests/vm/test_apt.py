@@ -45,8 +45,8 @@ def test_apt_is_asked_for_names_once(place):
 
 
 def test_full_disk_is_said_as_such(place):
-    program(place, "apt-get", "echo 'E: Failed to fetch x  Error writing to file - write (28: No space left on device)' >&2",
-            "exit 100")  # fmt: skip
+    said = "E: Failed to fetch x  Error writing to file - write (28: No space left on device)"
+    program(place, "apt-get", f"echo '{said}' >&2; exit 100")
     with pytest.raises(BackendUnavailable, match="^no room in .*NETKIT_EDU_CACHE") as caught:
         fetch()
     assert "\n" not in str(caught.value) and left(place) == []
