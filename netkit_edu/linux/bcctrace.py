@@ -163,17 +163,23 @@ class PacketTrace:
         )  # fmt: skip
 
     def of(self, task: str) -> list[Carried]:
-        """Return what happened to the packets that a task of that name had in its hands, wherever they went on.
+        """Return what happened to the packets that a task of that name had in its hands, from then on.
 
-        With each moment in softirq context comes the softirq's entry before it.
+        With each moment in softirq context comes the softirq's entry before it. The kernel uses a packet's address
+        again: once another task has it in process context, it is another packet's.
         """
-        packets = {event.skb for event in self.events if event.task == task} - {0}
+        packets: set[int] = set()
         found: list[Carried] = []
         entries: dict[int, Carried] = {}
         for event in self.events:
             if not event.skb:
                 entries[event.cpu] = event
-            elif event.skb in packets:
+                continue
+            if event.task == task:
+                packets.add(event.skb)
+            elif event.context is Context.PROCESS:
+                packets.discard(event.skb)
+            if event.skb in packets:
                 if event.softirq and event.cpu in entries:
                     found.append(entries.pop(event.cpu))
                 found.append(event)

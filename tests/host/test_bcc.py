@@ -17,6 +17,7 @@ from netkit_edu.dialect import BccObject, bcc_table
 from netkit_edu.errors import BackendUnavailable, CompileError, KernelError, UsageError
 from netkit_edu.linux import bcc
 from netkit_edu.linux.bcctrace import PacketTrace
+from netkit_edu.linux.carried import Carried
 from netkit_edu.linux.host import NAME
 from netkit_edu.uapi import Context
 from tests.host.texts import COUNT
@@ -206,27 +207,6 @@ def test_veth_carries_a_packet_from_the_senders_process_into_a_softirq_on_the_se
 
 
 @live
-def test_steered_to_another_cpu_it_is_received_on_the_time_of_a_task_that_never_sent():
-    """Chapter 09's experiment: the sender keeps its packet up to netif_rx, and no task is asked who receives it."""
-    if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("this machine has one CPU")
-    with nk.Lab("host", cpus=2) as lab:
-        lab.host.sysctl("net.core.rps_default_mask", 2)
-        pod = lab.pod("steered")
-        pod.send(nk.IP(dst=pod.gateway) / nk.UDP(dport=9))
-        with nk.Bystander("innocent", cpu=1) as task, PacketTrace(functions=()) as seen:
-            pod.send(nk.IP(dst=lab.outside.ip) / nk.UDP(dport=9), repeat=20)
-    mine = [event for event in seen.events if event.device == "steered"]
-    assert {(event.what, event.context, event.task) for event in mine if event.what == "netif_rx"} == {
-        ("netif_rx", Context.PROCESS, NAME)
-    }
-    received = [event for event in mine if event.what == "netif_receive_skb"]
-    assert {event.context for event in received} == {Context.SOFTIRQ} and len(received) == 20
-    assert {event.cpu for event in received} == {task.cpu} and NAME not in {event.task for event in received}
-    assert task.name in {event.task for event in received}
-
-
-@live
 @netkit
 def test_kprobes_show_that_netkit_redirects_in_the_senders_process(lab):
     pod = lab.pod("probed", device="netkit")
@@ -234,6 +214,20 @@ def test_kprobes_show_that_netkit_redirects_in_the_senders_process(lab):
         assert arrives(pod)
     story = [(e.what, e.context) for e in seen.of(NAME) if e.what in ("netkit_xmit", "enqueue_to_backlog")]
     assert story == [("netkit_xmit", Context.PROCESS), ("enqueue_to_backlog", Context.PROCESS)]
+
+
+def test_a_packets_moments_are_told_from_those_of_others_that_had_its_address():
+    def moment(task, context=Context.PROCESS, skb=0x500):
+        return Carried(0, "netif_rx", context, "NET_RX" * (context is Context.SOFTIRQ), task, 1, 0, "web", 46, skb)
+
+    seen = PacketTrace(functions=())
+    entry = moment("ksoftirqd/0", Context.SOFTIRQ, 0)
+    before, mine, on, other, after = (
+        moment("jupyter"), moment("curl"), moment("ksoftirqd/0", Context.SOFTIRQ), moment("jupyter"),
+        moment("ksoftirqd/0", Context.SOFTIRQ),
+    )  # fmt: skip
+    seen.events = [before, mine, entry, on, other, entry, after, moment("jupyter", skb=0x700)]
+    assert seen.of("curl") == [mine, entry, on]
 
 
 @live
@@ -259,6 +253,7 @@ def test_tracers_end_with_their_process():
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from netkit_edu.linux.bcctrace import PacketTrace
+from netkit_edu.linux.carried import Carried
 PacketTrace(functions=()).__enter__()
 import os
 os.kill(os.getpid(), 9)
