@@ -2,7 +2,7 @@
 
 Linux frees some buffers without a trace, and others of which it has shown nothing before; and it has no card behind
 which another machine begins, but a cable on which that one's work is done at once. So freeing is left out, and each
-machine's functions are told apart. A neighbour's address ages on Linux, and then takes the slow way again.
+machine's functions are told apart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from netkit_edu.journey import Hop, HopKind, Journey
 
 _EARLY = "bpf_clone_redirect"  # Linux is seen to call it even with flags that it then refuses
-_AGED = "neigh_resolve_output"
 _FREEING = frozenset({"kfree_skb", "consume_skb"})
 _OF_A_CARD = frozenset({"net_rx_action", "eth_type_trans", "napi_gro_receive", "sock_wfree"})
 _CARDS = (("host", "eth0"), ("outside", "eth0"))

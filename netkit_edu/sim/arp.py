@@ -97,7 +97,7 @@ def arp_process(skb: SkBuff) -> None:
     if neigh is None:
         return _pass_over(skb, f"{ntoa(tip)} is not ours" if op == ARPOP_REQUEST else "an answer nobody asked for")
     _take(skb, f"{ntoa(sip)} is at {sha.hex(':')}")
-    neigh_update(neigh, sha, trace.cpu)
+    neigh_update(neigh, sha, trace.cpu, stale=op != ARPOP_REPLY or skb.pkt_type != HOST)
 
 
 def arp_error_report(neigh: Neighbour, skb: SkBuff) -> None:

@@ -2,7 +2,8 @@
 
 Mirrors net/core/neighbour.c, the constructor of net/ipv4/arp.c and the header cache of net/ethernet/eth.c, Linux 6.12.
 The first packet to a known neighbour goes through `neigh_resolve_output`, which leaves a ready-made Ethernet header
-behind (``hh``); later ones only copy it. Packets to an unknown one wait until somebody answers, or nobody has.
+behind (``hh``); later ones only copy it, unless it is known only from having asked us itself (NUD_STALE). Packets to an
+unknown one wait until somebody answers, or nobody has.
 
 Deviation: entries do not age, since packets take no time: one that was valid stays so until its device loses it. Only
 the second between two requests that nobody answers passes, when all else has come to rest.
@@ -33,16 +34,18 @@ _ETHERTYPE_IP = b"\x08\x00"
 class Neighbour:
     """One entry: ``ha`` is the hardware address, None while unknown; ``hh`` the ready-made header once there is one.
 
+    ``connected`` says that the address is for certain (NUD_CONNECTED): somebody said so, or it needs no saying.
     While nobody has answered yet (``incomplete``), packets wait in ``arp_queue`` and ``probes`` counts the requests.
     """
 
-    __slots__ = ("dev", "address", "ha", "permanent", "hh", "incomplete", "probes", "arp_queue")
+    __slots__ = ("dev", "address", "ha", "permanent", "connected", "hh", "incomplete", "probes", "arp_queue")
 
     def __init__(self, ha: bytes | None, permanent: bool = False, dev=None, address: int = 0):
         self.dev = dev
         self.address = address
         self.ha = ha
         self.permanent = permanent
+        self.connected = True
         self.hh: bytes | None = None
         self.incomplete = False
         self.probes = 0
@@ -69,7 +72,7 @@ def ip_neigh_gw4(dev, nexthop: int, kind: str) -> Neighbour:
 
 def neigh_output(neigh: Neighbour, skb: SkBuff) -> int:
     """Put the Ethernet header on and transmit; returns what `__dev_queue_xmit` says, 0 for a packet that waits."""
-    if neigh.hh is None:
+    if neigh.hh is None or not neigh.connected:
         return neigh_resolve_output(neigh, skb)
     return neigh_hh_output(neigh, skb)
 
@@ -129,25 +132,27 @@ def neigh_timer_handler(neigh: Neighbour, cpu) -> None:
         ARP_OPS["error_report"](neigh, skb)
 
 
-def neigh_update(neigh: Neighbour, ha: bytes, cpu, permanent: bool = False) -> None:
-    """The address is known, or another now: send what waited for it.
+def neigh_update(neigh: Neighbour, ha: bytes, cpu, *, permanent: bool = False, stale: bool = False) -> None:
+    """The address is known, or another now: put a ready-made header right, and send what waited for it.
 
-    Who makes an entry permanent may change another such one, of which a ready-made header is put right.
+    Args:
+        permanent: somebody says so who may change even a permanent entry.
+        stale: it is not certain; of an address that was known before this says nothing.
     """
     if neigh.permanent and not permanent:
         return
-    if permanent and neigh.hh is not None:
-        neigh.ha, neigh.hh = ha, ha + neigh.hh[6:]
-    elif ha != neigh.ha:
-        neigh.ha, neigh.hh = ha, None
-    neigh.permanent = permanent
+    if not stale or ha != neigh.ha:
+        neigh.connected = not stale
+    neigh.ha, neigh.permanent = ha, permanent
+    if neigh.hh is not None:
+        neigh.hh = ha + neigh.hh[6:]
     if neigh.incomplete:
         neigh.incomplete = False
         neigh.dev.net.kernel.neigh_timers.remove(neigh)
     while neigh.arp_queue:
         skb = neigh.arp_queue.popleft()
         skb.trace.cpu = cpu
-        neigh_output(neigh, skb)
+        neigh_resolve_output(neigh, skb)
 
 
 def neigh_event_ns(dev, address: int, ha: bytes, cpu) -> None:
@@ -155,7 +160,7 @@ def neigh_event_ns(dev, address: int, ha: bytes, cpu) -> None:
     neigh = dev.neighbours.get(address)
     if neigh is None:
         neigh = dev.neighbours[address] = Neighbour(None, dev=dev, address=address)
-    neigh_update(neigh, ha, cpu)
+    neigh_update(neigh, ha, cpu, stale=True)
 
 
 def _truesize(skb: SkBuff) -> int:

@@ -115,3 +115,15 @@ def test_a_neighbour_that_is_made_permanent_again_keeps_its_ready_made_header(la
         to.append(bytes(seen(recorder)["header"][:6]).hex(":"))
     assert slow == [True, False, False]
     assert to == ["02:00:00:00:00:01", "02:00:00:00:00:01", "02:00:00:00:00:02"]
+
+
+@pytest.mark.parametrize(("first", "slow"), [("it asks", [True, True, True]), ("it answers", [True, False, False])])
+def test_who_is_known_only_from_asking_takes_the_slow_way_until_it_answers(lab, first, slow):
+    """NUD_STALE and NUD_REACHABLE (net/core/neighbour.c)"""
+    pod = lab.pod("con", device="netkit", mode="l2")
+    pod.listen(udp=PORT)
+    if first == "it asks":
+        pod.send(nk.IP(dst=pod.gateway) / nk.UDP(dport=PORT) / PAYLOAD)
+    packet = nk.IP(dst=pod.ip) / nk.UDP(dport=PORT) / PAYLOAD
+    journeys = [lab.host.send(packet) for _ in range(3)]
+    assert ["neigh_resolve_output" in [hop.function for hop in journey.hops] for journey in journeys] == slow
