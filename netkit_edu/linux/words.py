@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from netkit_edu.journey import FateKind, Hop, HopKind
 from netkit_edu.linux.records import Record
 from netkit_edu.linux.way import Way
+from netkit_edu.packet import IP_HLEN
 from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, ETH_P_IPV6, IFF_UP, Verdict
 
 XMIT_RECURSION_LIMIT = 8  # net/core/dev.h
@@ -17,6 +18,7 @@ HOOK_POINTS = ("PREROUTING", "LOCAL_IN", "FORWARD", "LOCAL_OUT", "POSTROUTING")
 _LOCAL, _BROADCAST, _UNREACHABLE = 2, 3, 7  # RTN_* (include/uapi/linux/rtnetlink.h)
 _QDISCS = {"pfifo_fa": "pfifo_fast"}  # the record holds eight letters
 _NOT_SPECIFIED = "NOT_SPECIFIED"
+_EVERYONE = b"\xff" * 4
 _REDIRECTING = ("skb_do_redirect", "bpf_out_neigh_v4")
 
 
@@ -131,7 +133,40 @@ def drop(
         "ip_fragment": "longer than the path's MTU, and not to be cut",
         "ip_do_fragment": "a fragment could not be sent",
     }
-    return FateKind.DROPPED, said.get(place, _NOT_SPECIFIED)
+    return FateKind.DROPPED, said.get(place) or _unrouted(way) or _NOT_SPECIFIED
+
+
+def _unrouted(way: Way) -> str:
+    """Return why a packet that came in goes no way: how far the decision had come tells, and the packet's addresses."""
+    functions = [hop.function for hop in way.hops]
+    if "arp_process" in functions:
+        return ""
+    looked = 0
+    while functions and functions[-1] == "fib_table_lookup":
+        functions.pop()
+        looked += 1
+    last = functions[-1] if functions else ""
+    if last == "ip_route_input_slow":
+        return ("", "martian source: one of our own addresses", "martian source")[min(looked, 2)] or _martian(way)
+    return {
+        "ip_rcv_finish_core": "came back by the loopback though its route leads elsewhere",
+        "ip_route_input_noref": "multicast group not joined",
+    }.get(last, "")
+
+
+def _martian(way: Way) -> str:
+    """Return what is wrong with addresses for which no route is even looked up, "" if nothing is."""
+    packet = way.packet if way.packet[:1] and way.packet[0] >> 4 == 4 else way.packet[ETH_HLEN:]
+    if len(packet) < IP_HLEN:
+        return ""
+    saddr, daddr = packet[12:16], packet[16:20]
+    if saddr[0] >> 4 == 14 or saddr == _EVERYONE:
+        return "martian source"
+    if daddr == _EVERYONE:
+        return "martian source: one of our own addresses"
+    if not (any(saddr) and any(daddr)):
+        return "martian: the address 0.0.0.0"
+    return "martian: a loopback address on the wire" if 127 in (saddr[0], daddr[0]) else ""
 
 
 def _netkit(record: Record, way: Way, ran: Sequence[tuple[str, int]]) -> str:
