@@ -67,7 +67,7 @@ def snapshot(cpus: int = 1, progress: Progress = ignore) -> cache.Entry:
 
     Raises:
         UsageError: no such number of processors.
-        BackendUnavailable: QEMU, a kernel or a compiler is missing, or there is no folder to write to.
+        BackendUnavailable: QEMU, a kernel or a compiler is missing, or memory, or a folder to write to.
         VMError: the machine does not boot.
     """
     if not isinstance(cpus, int) or not 1 <= cpus <= qemu.MOST_CPUS:
@@ -136,10 +136,15 @@ def _furnished(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:
             return stage.carry_on(booted, recipe.key, place, furnish)
         except VMError as error:
             if shortage.is_short(error):
-                raise
+                raise BackendUnavailable(shortage.why(error)) from None
             progress("booted", f"made anew: {str(error).splitlines()[0]}")
             cache.forget(recipe.booted)
-    return stage.carry_on(_build(place, recipe, progress), recipe.key, place, furnish)
+    try:
+        return stage.carry_on(_build(place, recipe, progress), recipe.key, place, furnish)
+    except VMError as error:
+        if shortage.is_short(error):
+            raise BackendUnavailable(shortage.why(error)) from None
+        raise
 
 
 def _build(place: Path, recipe: Recipe, progress: Progress) -> cache.Entry:
