@@ -7,6 +7,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Extra words for JupyterLab and for pytest, for example: make test TESTFLAGS="-k netkit"
 LABFLAGS ?=
 TESTFLAGS ?=
+# Another kernel than the course's, for make test-vm
+KERNEL ?=
 SYSTEM := clang llvm libbpf-dev python3-bpfcc qemu-system-x86 zstd chromium nodejs npm
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 # What runs on every other Python: all that does not start a browser, node, whole notebooks, or is about a kernel.
@@ -23,7 +25,7 @@ help:
 	@echo "make test-others the tests that need nothing special, on every other Python from 3.11 up that is found"
 	@echo "make test-all    make test-others, then make test"
 	@echo "make test-host   the tests that are root on a kernel with netkit, inside a guest that needs neither root nor KVM"
-	@echo "make test-vm     the contract tests on Linux in the virtual machine"
+	@echo "make test-vm     the contract tests on Linux in the virtual machine; KERNEL=path/to/vmlinuz on another kernel"
 	@echo "make test-tools  what only the full tests need: Pyodide, repo2docker, py-rattler"
 	@echo "make lint        ruff and nbstripout, as the tests ask them"
 	@echo "make clean       remove what the other words made"
@@ -88,9 +90,11 @@ test-host: $(VENV)/.ready-test
 	@$(PIP) -e '.[guest]'
 	@$(BIN)/python -m tests.host.guest
 
-# The contract tests on Linux in the virtual machine: a fresh machine for each test.
+# The contract tests on Linux in the virtual machine: a fresh machine for each test. The kernel is the course's, or
+# KERNEL=path/to/vmlinuz (KERNELS.md says where there are some, and what they do otherwise).
 test-vm: $(VENV)/.ready-test
-	NETKIT_EDU_TEST_BACKENDS=vm NETKIT_EDU_REQUIRE=vm $(BIN)/python -m pytest -q tests/contract
+	$(if $(KERNEL),NETKIT_EDU_KERNEL="$(abspath $(KERNEL))") NETKIT_EDU_TEST_BACKENDS=vm NETKIT_EDU_REQUIRE=vm \
+		$(BIN)/python -m pytest -q $(TESTFLAGS) tests/contract tests/linux/test_kernels.py
 
 test-tools: .venv-binder/.ready node_modules/.ready
 

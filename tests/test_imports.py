@@ -18,6 +18,7 @@ FLOORS = (
     "uapi",
     "errors",
     "arguments",
+    "kernels",
     "packet",
     "pcap",
     "journey",

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 import netkit_edu as nk
+from netkit_edu import kernels
 from tests.contract import map_programs
 from tests.requires import require
 
@@ -200,6 +201,11 @@ def refused(errno: str, call, extack: str | None = None) -> nk.KernelError:
     if extack is not None:
         assert refusal.value.extack == extack
     return refusal.value
+
+
+def answer(lab, errno: str, extack: str = "") -> tuple[str, str]:
+    """Return what a lab's kernel answers: this, or what a row of `kernels.ROWS` says of it, where its key is given."""
+    return kernels.ROWS[errno].on(lab.kernel) if errno in kernels.ROWS else (errno, extack)
 
 
 class Moved:

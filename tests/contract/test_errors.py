@@ -12,6 +12,7 @@ from itertools import combinations
 import pytest
 
 from netkit_edu.errors import KernelError
+from netkit_edu.kernels import ROWS
 from netkit_edu.uapi import (
     BPF_F_AFTER,
     BPF_F_BEFORE,
@@ -22,6 +23,7 @@ from netkit_edu.uapi import (
     BPF_NETKIT_PRIMARY,
     Policy,
 )
+from tests.contract.conftest import answer
 
 POLICY = "Provided default xmit policy not supported"
 UNKNOWN = 99_999
@@ -34,7 +36,8 @@ def refusal(call) -> tuple[str, str]:
     return error.value.name, error.value.extack
 
 
-# creation: (row, what is asked for, errno, the kernel's words) in the order in which the kernel looks
+# creation: (row, what is asked for, errno, the kernel's words) in the order in which the kernel looks; or instead of
+# errno and words the key of a row of netkit_edu.kernels
 CREATE = [
     ("scrub", {"info.scrub": 2}, "ERANGE", "integer out of range"),
     ("peer scrub", {"info.peer_scrub": 2}, "ERANGE", "integer out of range"),
@@ -42,7 +45,7 @@ CREATE = [
     ("mac length", {"attrs.mac": "02:00"}, "EINVAL", ""),
     ("mac multicast", {"attrs.mac": "01:00:00:00:00:00"}, "EADDRNOTAVAIL", ""),
     ("mac zero", {"attrs.mac": "00:00:00:00:00:00"}, "EADDRNOTAVAIL", ""),
-    ("mode", {"info.mode": 2}, "EINVAL", "Provided device mode can only be L2 or L3"),
+    ("mode", {"info.mode": 2}, "mode"),
     ("policy", {"info.policy": 1}, "EINVAL", POLICY),
     ("peer policy", {"info.peer_policy": -1}, "EINVAL", POLICY),
     ("mac in L3", {"attrs.mac": "02:00:00:00:00:01"}, "EOPNOTSUPP", ""),
@@ -62,6 +65,12 @@ def create(lab, ns, *rows):
     return refusal(lambda: lab.kernel_calls.link_add(ns, "netkit", "made", **how))
 
 
+def on(lab, rows) -> list[tuple]:
+    """Rows with the answers of a lab's kernel; what the attributes' policy finds is told first."""
+    answered = [(*row[:2], *answer(lab, *row[2:])) for row in rows]
+    return sorted(answered, key=lambda row: row[2] != "ERANGE")
+
+
 def names(lab, ns) -> list[str]:
     return [link.name for link in lab.kernel_calls.links(ns)]
 
@@ -69,7 +78,7 @@ def names(lab, ns) -> list[str]:
 @pytest.mark.parametrize("row", CREATE, ids=lambda row: row[0])
 def test_a_pair_that_cannot_be_is_refused_and_leaves_nothing(lab, row):
     ns = lab.node("n").ns
-    assert create(lab, ns, row) == row[2:]
+    assert create(lab, ns, row) == answer(lab, *row[2:])
     assert names(lab, ns) == ["lo"]
 
 
@@ -82,7 +91,7 @@ def test_the_peers_address_is_judged_like_the_primarys(lab, mac, errno):
 
 def test_the_first_reason_to_refuse_a_pair_is_the_one_that_is_told(lab):
     ns = lab.node("n").ns
-    for first, second in combinations(CREATE, 2):
+    for first, second in combinations(on(lab, CREATE), 2):
         if first[1].keys() & second[1].keys() or {first[2], second[2]} == {"ERANGE"} or second[0] == "primary":
             continue  # one attribute has one value; those that the attribute policy judges come in the message's order
         assert create(lab, ns, first, second) == first[2:], (first[0], second[0])
@@ -109,7 +118,7 @@ def test_a_primary_whose_name_is_taken_takes_its_peer_along(lab):
 def test_attributes_newer_than_the_kernel_are_ignored(lab):
     ns = lab.node("n").ns
     ifindex = lab.kernel_calls.link_add(ns, "netkit", "made", info={"headroom": 32, "tailroom": 8})
-    assert not lab.kernel_calls.link_get(ns, ifindex).info.keys() & {"headroom", "tailroom"}
+    assert set(lab.kernel_calls.link_get(ns, ifindex).info) == set(ROWS["attributes"].on(lab.kernel))
 
 
 # names, numbers and MTUs of a pair that may be ------------------------------------------------------------------------
@@ -156,9 +165,9 @@ CHANGE = [
     ("primary", {"primary": 1}, "EINVAL", "Primary attribute is read-only"),
     ("through the peer", {}, "EACCES", PEER_ONLY),
     ("mode", {"mode": 1}, "EACCES", "netkit link operating mode cannot be changed after device creation"),
-    ("scrub", {"scrub": 1}, "EACCES", "netkit scrubbing cannot be changed after device creation"),
-    ("peer scrub", {"peer_scrub": 1}, "EACCES", "netkit scrubbing cannot be changed after device creation"),
-    ("peer info", {"peer_info": 1}, "EINVAL", "netkit peer info cannot be changed after device creation"),
+    ("scrub", {"scrub": 1}, "change-scrub"),
+    ("peer scrub", {"peer_scrub": 1}, "change-peer-scrub"),
+    ("peer info", {"peer_info": 1}, "change-peer-info"),
     ("policy", {"policy": 7}, "EINVAL", POLICY),
     ("peer policy", {"peer_policy": 1}, "EINVAL", POLICY),
 ]
@@ -173,12 +182,12 @@ def change(lab, con, *rows):
 @pytest.mark.parametrize("row", CHANGE, ids=lambda row: row[0])
 def test_a_change_that_cannot_be_is_refused(lab, con, row):
     before = con.pair.info.info
-    assert change(lab, con, row) == row[2:]
+    assert change(lab, con, row) == answer(lab, *row[2:])
     assert con.pair.info.info == before
 
 
 def test_the_first_reason_to_refuse_a_change_is_the_one_that_is_told(lab, con):
-    for first, second in combinations(CHANGE, 2):
+    for first, second in combinations(on(lab, CHANGE), 2):
         if first[1].keys() & second[1].keys() or (first[0], second[0]) == ("scrub out of range", "primary"):
             continue
         assert change(lab, con, first, second) == first[2:], (first[0], second[0])

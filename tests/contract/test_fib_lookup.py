@@ -123,7 +123,8 @@ def test_a_length_is_held_against_the_routes_mtu(web, ask):
 
 def test_a_length_is_held_against_what_the_host_has_learnt_of_the_path(lab, web, ask):
     """net/ipv4/route.c:ip_mtu_from_fib_result; a packet that is forwarded would not be."""
-    quote = nk.IP(src=lab.host.ip, dst=web.ip) / nk.UDP(sport=4000, dport=PORT)
+    quote = nk.IP(src=lab.host.ip, dst=web.ip) / nk.UDP(sport=PORT, dport=PORT)
+    lab.host.listen(udp=PORT)
     web.send(nk.IP(src=web.ip, dst=lab.host.ip) / nk.ICMP(type=3, code=4, nexthopmtu=800) / quote, via="raw")
     assert ask(web.ip, length=800)[0] == SUCCESS
     answer, found = ask(web.ip, length=801)

@@ -6,6 +6,7 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.backend import SendRequest
+from netkit_edu.kernels import ROWS
 
 CUT = """
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 2); __type(key, __u32); __type(value, __s64); }
@@ -25,15 +26,15 @@ char LICENSE[] SEC("license") = "GPL";
 """
 IPV4 = bytes(nk.IP(src="10.0.1.1", dst="10.0.1.2") / nk.UDP(dport=7) / bytes(60))
 OPTIONS = bytes(nk.IP(src="10.0.1.1", dst="10.0.1.2", options=[b"\x01\x01\x01\x01"]) / nk.UDP(dport=7) / bytes(60))
-LEAST = {  # ethertype, what follows it -> bytes that must stay
+LEAST = {  # ethertype, what follows it -> bytes that must stay, or the row of the table of kernels that says how many
     "IPv4": (0x0800, IPV4, 34),
     "IPv4 with options": (0x0800, OPTIONS, 38),
     "IPv4, a header too short": (0x0800, b"\x44" + IPV4[1:], 14),
     "IPv4, cut": (0x0800, IPV4[:19], 14),
     "IPv6": (0x86DD, b"\x60" + bytes(5) + b"\x11" + bytes(60), 54),
     "ARP": (0x0806, bytes(28), 14),
-    "one tag": (0x8100, b"\0\1\x08\0" + IPV4, 38),
-    "two tags": (0x88A8, b"\0\1\x81\0\0\1\x08\0" + IPV4, 42),
+    "one tag": (0x8100, b"\0\1\x08\0" + IPV4, "cut-tag"),
+    "two tags": (0x88A8, b"\0\1\x81\0\0\1\x08\0" + IPV4, "cut-tags"),
     "a tag, nothing known": (0x8100, b"\0\1\x12\x34" + bytes(60), 18),
     "half a tag": (0x8100, b"\0\1\x08", 14),
     "nothing known": (0x1234, bytes(60), 14),
@@ -43,6 +44,7 @@ LEAST = {  # ethertype, what follows it -> bytes that must stay
 @pytest.mark.parametrize("what", LEAST)
 def test_a_frame_is_cut_no_further_than_its_headers(lab, con, what):
     ethertype, data, least = LEAST[what]
+    least = ROWS[least].on(lab.kernel) if least in ROWS else least
     attachment = con.pair.attach(nk.compile(CUT)["cut"])
     frame = bytes(12) + ethertype.to_bytes(2, "big") + data
     numbers = attachment.maps["numbers"]
@@ -58,7 +60,8 @@ def test_a_sockets_packet_is_cut_down_to_its_ip_header(lab, con, via):
     attachment = con.pair.attach(nk.compile(CUT)["cut"])
     numbers = attachment.maps["numbers"]
     packet = nk.IP(dst=con.ip) / (nk.ICMP() if via == "icmp" else nk.UDP(dport=7)) / bytes(60)
-    for length, answer in ((33, -22), (34, 0), (41, 0)):
+    least = ROWS["cut-datagram"].on(lab.kernel) if via == "udp" else 34
+    for length, answer in ((least - 1, -22), (least, 0), (least + 7, 0)):
         numbers[0] = length
         lab.host.send(packet, via=via)
         assert numbers[1] == answer, length

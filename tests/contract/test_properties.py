@@ -6,9 +6,10 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.journey import HopKind
+from netkit_edu.kernels import ROWS
 from netkit_edu.sys import ifinfomsg, u32
 from netkit_edu.uapi import Ifla, VethInfo
-from tests.contract.conftest import PAYLOAD, PORT
+from tests.contract.conftest import PAYLOAD, PORT, refused
 
 SEGMENTATION = {
     "tx-tcp-segmentation", "tx-tcp-ecn-segmentation", "tx-tcp-mangleid-segmentation", "tx-tcp6-segmentation",
@@ -44,15 +45,21 @@ def test_dummy_and_veth_name_their_drivers_too(lab):
     assert "rx-gro" not in veth.ethtool.features
 
 
-@pytest.mark.parametrize("attr", ["num_tx_queues", "num_rx_queues"])
-def test_more_queues_may_be_asked_for_but_not_any_number(lab, attr):
-    pair = lab.pair("nk1", peer_name="nk0", attrs={attr: 4}, peer_attrs={attr: 2})
-    assert [getattr(end.info, attr) for end in (pair.primary, pair.peer)] == [4, 2]
-    for number in (0, 4097):
-        with pytest.raises(nk.KernelError, match="Invalid number of") as refusal:
-            lab.pair("nk3", attrs={attr: number})
-        assert refusal.value.name == "EINVAL"
-    assert [d.name for d in lab.host.links] == ["lo", "eth0", "nk0", "nk1"]
+@pytest.mark.parametrize(
+    ("attr", "number", "row"),
+    [("num_tx_queues", 2, "tx-queues"), ("num_rx_queues", 2, ""), ("num_rx_queues", 1025, "rx-queues")],
+)
+def test_more_queues_may_be_asked_for_but_not_any_number(lab, attr, number, row):
+    if refusal := ROWS[row].on(lab.kernel) if row else None:
+        for attrs in ({"attrs": {attr: number}}, {"peer_attrs": {attr: number}}):
+            refused(refusal[0], lambda attrs=attrs: lab.pair("nk1", **attrs), refusal[1])
+    else:
+        pair = lab.pair("nk1", peer_name="nk0", attrs={attr: number + 2}, peer_attrs={attr: number})
+        assert [getattr(end.info, attr) for end in (pair.primary, pair.peer)] == [number + 2, number]
+    before = lab.host.links
+    for wrong in (0, 4097):
+        assert "Invalid number of" in refused("EINVAL", lambda n=wrong: lab.pair("nk3", attrs={attr: n})).extack
+    assert lab.host.links == before
 
 
 def test_a_device_that_is_gone_says_nothing(pair):

@@ -6,6 +6,7 @@ import pytest
 
 import netkit_edu as nk
 from netkit_edu.journey import FateKind
+from netkit_edu.kernels import ROWS
 from tests.contract.conftest import PAYLOAD, PORT, SKB_LEN, got, refused, sent
 from tests.contract.test_metadata import MARK, PRIORITY, seen_by
 
@@ -245,4 +246,5 @@ def test_a_device_that_redirects_to_itself_drops_when_the_kernel_has_enough(lab,
     with hst.attach_tcx(nk.compile(ROUND)["around"].bind(TARGET=hst.ifindex, HOP=hop)):
         journey = lab.host.send(nk.IP(dst=con.ip) / nk.UDP(dport=PORT) / PAYLOAD)
     assert journey.fate.kind is FateKind.DROPPED and "recursion limit" in journey.fate.reason
-    assert counted() == [{"tx_dropped": 1}, {}] and journey.sender_error is None
+    counts = {"tx_dropped": 1} if ROWS["neigh-down"].on(lab.kernel) else {}
+    assert counted() == [counts, {}] and journey.sender_error is None
