@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from netkit_edu.errors import NetkitEduError
+from netkit_edu.kernels import note
 from netkit_edu.vm.kernel import LEAST as LEAST_NETKIT_KERNEL
 from netkit_edu.vm.kernel import PACKAGES, choose
 
@@ -252,7 +253,13 @@ def probe_host_lab(machine: Machine | None = None) -> Finding:
         return Finding("host lab", False, f'nk.Lab("host") has veth only: {netkit.detail}', netkit.remedy)
     if not (journeys := found["journeys"]).ok:
         return Finding("host lab", False, journeys.detail, journeys.remedy)
-    return Finding("host lab", True, f'nk.Lab("host") has netkit of Linux {found.release}')
+    return Finding("host lab", True, f'nk.Lab("host") has netkit of Linux {_with_note(found.release)}')
+
+
+def _with_note(release: str) -> str:
+    """A kernel's release, and that it differs from the course's where it does."""
+    said = note(release)
+    return f"{release} ({said})" if said else release
 
 
 def probe_qemu(machine: Machine | None = None) -> Finding:
@@ -297,7 +304,8 @@ def probe_snapshot(machine: Machine | None = None) -> Finding:
     """The booted guest that every virtual machine starts from."""
     machine = machine or Machine()
     if (facts := machine.snapshot()) is not None:
-        return Finding("vm snapshot", True, f"Linux {facts['kernel']}, {facts['bytes'] / 1e6:.0f} MB")
+        size = f"{facts['bytes'] / 1e6:.0f} MB"
+        return Finding("vm snapshot", True, f"Linux {_with_note(facts['kernel'])}, {size}")
     if machine.which("qemu-system-x86_64") is None:
         return Finding("vm snapshot", False, "none: it takes QEMU")
     return Finding("vm snapshot", False, 'not made yet: the first Lab("vm") makes it', "python -m netkit_edu vm build")

@@ -17,6 +17,7 @@ from netkit_edu.backend import Backend, CpuTime, SoftnetStat
 from netkit_edu.costs import Cost
 from netkit_edu.device import Device, Pair
 from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.kernels import note
 from netkit_edu.linkoptions import link_attrs, netkit_info
 from netkit_edu.loaded import LoadedProgram, program_of
 from netkit_edu.node import OUTSIDE_IP, Node, Outside, Pod
@@ -297,7 +298,7 @@ class Lab:
             n: how often. The books are kept in hundredths of a second: fewer than some thousand show nothing.
 
         Raises:
-            UsageError: the lab is the simulator, or a virtual machine with several CPUs; or no such packet.
+            UsageError: the lab is the simulator; or no such packet.
             KernelError: it cannot be sent.
         """
         return watching.cpu_time(self._own(sender), packet, n)
@@ -368,4 +369,5 @@ class Lab:
         if self.closed:
             return f"<lab on {self.backend}, closed>"
         nodes = "".join(f"\n  {node!r}" for node in self.nodes.values())
-        return f"<lab on {self.backend} (Linux {self.kernel}){nodes}>"
+        differs = f", which {words}" if (words := note(self.kernel)) else ""
+        return f"<lab on {self.backend} (Linux {self.kernel}{differs}){nodes}>"

@@ -226,8 +226,13 @@ def test_ubuntus_kernel_serves_if_its_modules_can_be_had(tmp_path):
 
 
 def test_snapshot_is_named_with_its_kernel_and_size(tmp_path):
-    kept = {"kernel": "6.12.9", "bytes": 65_000_000}
-    assert doctor.probe_snapshot(Made(tmp_path, kept=kept)).detail == "Linux 6.12.9, 65 MB"
+    kept = {"kernel": "6.12.117+deb12-cloud-amd64", "bytes": 65_000_000}
+    assert doctor.probe_snapshot(Made(tmp_path, kept=kept)).detail == "Linux 6.12.117+deb12-cloud-amd64, 65 MB"
+
+
+def test_snapshot_of_another_kernel_says_in_its_line_that_it_differs(tmp_path):
+    finding = doctor.probe_snapshot(Made(tmp_path, kept={"kernel": "7.3.4", "bytes": 65_000_000}))
+    assert "known ways: nk.kernel_differences(lab)" in finding.detail and "\n" not in finding.detail
 
 
 def test_snapshot_that_is_not_made_yet_can_be(tmp_path):
