@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from netkit_edu.errors import KernelError
-from netkit_edu.linux.door import Batch, Door, Result
+from netkit_edu.linux.door import Batch, Data, Door, Result
 from netkit_edu.linux.netlink import NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK, SOL_NETLINK, u32
 from netkit_edu.linux.rtnetlink import link_change
 from netkit_edu.linux.syscalls import AT_FDCWD, CLONE_NEWNET, O_CLOEXEC, O_RDONLY, O_WRONLY
@@ -51,7 +51,8 @@ class Namespace:
     ``fd`` is the namespace itself, ``inode`` its number in the kernel; ``netlink`` an rtnetlink socket in it, ``dev``
     and ``sockstat`` its files of these names in /proc/net; ``ports`` its UDP sockets by port (0: the sink of all
     ports), ``held`` further descriptors. ``received`` is what its sockets took, ``nsids`` our number of each namespace
-    by the kernel's number for it in here, ``devices`` how many devices it has at most.
+    by the kernel's number for it in here, ``devices`` how many devices it has at most, ``seeks`` whether its files can
+    be read from their start again: some kernels, Ubuntu's 6.14 for one, say ESPIPE (fs/proc/generic.c:pde_set_flags).
     """
 
     number: int
@@ -66,6 +67,7 @@ class Namespace:
     received: deque = field(default_factory=lambda: deque(maxlen=RECEIVED_MAX))
     nsids: dict[int, int] = field(default_factory=dict)
     devices: int = 1
+    seeks: bool = True
 
     def descriptors(self) -> list[int]:
         """Return every descriptor that keeps it alive."""
@@ -87,10 +89,12 @@ def create(door: Door, number: int, name: str, seq: int) -> Namespace:
     talk = Talk(door, seq, batch)
     up = talk.ask(netlink, link_change(LOOPBACK_IFINDEX, up=True, attrs={}), reads=1)
     dev, sockstat = (open_file(batch, f"/proc/thread-self/net/{file}") for file in ("dev", "sockstat"))
+    sought = batch.call("lseek", dev, 0, 0, must=False)
     batch.run()
     up.messages()
     found = int(inode.value.strip(b"net:[]\0"))
-    return Namespace(number, name, fd.value, found, netlink.value, dev.value, sockstat.value)
+    fds = [one.value for one in (netlink, dev, sockstat)]
+    return Namespace(number, name, fd.value, found, *fds, seeks=not sought.errno)
 
 
 def socket(batch: Batch, kind: int, protocol: int, *, room: bool = True) -> Result:
@@ -117,6 +121,19 @@ def sysctl_path(key: str) -> str:
 def open_file(batch: Batch, name: str, flags: int = O_RDONLY, *, must: bool = True) -> Result:
     """Append the opening of a file."""
     return batch.call("openat", AT_FDCWD, path(name), flags | O_CLOEXEC, 0, must=must)
+
+
+def read_again(batch: Batch, net: Namespace, fd: int, buffer: int, times: int = 1) -> list[Data]:
+    """Append the reading of one of a namespace's open files from its start, in so many pieces of `TEXT`."""
+    if net.seeks:
+        batch.call("lseek", fd, 0, 0)
+        source = fd
+    else:
+        source = open_file(batch, f"/proc/self/fd/{fd}")
+    parts = [batch.read(buffer, batch.call("read", source, buffer, TEXT), TEXT) for _ in range(times)]
+    if not net.seeks:
+        batch.call("close", source)
+    return parts
 
 
 def write_file(batch: Batch, name: str, content: str, *, must: bool = True) -> tuple[Result, Result]:

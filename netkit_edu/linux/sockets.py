@@ -178,20 +178,14 @@ class SocketCalls:
 
     def _read_fragments(self, batch: Batch, text: int) -> list[Data]:
         """Append the reading of every namespace's /proc/net/sockstat, which says how many packets are incomplete."""
-        return [
-            batch.read(text, batch.call("pread64", net.sockstat, text, netns.TEXT, 0), netns.TEXT)
-            for net in self._ns.values()
-        ]
+        return [netns.read_again(batch, net, net.sockstat, text)[0] for net in self._ns.values()]
 
     def _read_counters(self, batch: Batch, text: int) -> list[tuple[Namespace, list[Data]]]:
         """Append the reading of every namespace's /proc/net/dev."""
-        found = []
-        for net in self._ns.values():
-            batch.call("lseek", net.dev, 0, 0)
-            reads = range(1 + net.devices // DEVICES_A_READ)
-            parts = [batch.read(text, batch.call("read", net.dev, text, netns.TEXT), netns.TEXT) for _ in reads]
-            found.append((net, parts))
-        return found
+        return [
+            (net, netns.read_again(batch, net, net.dev, text, 1 + net.devices // DEVICES_A_READ))
+            for net in self._ns.values()
+        ]
 
 
 def _receive(batch: Batch, sock: int, buffer: int) -> tuple[Result, Data, Data]:
