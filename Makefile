@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check -c constraint
 # What runs on every other Python: all that does not start a browser, node, whole notebooks, or is about a kernel.
 LIGHT := not (browser or pyodide or notebook or binder or slow or kernel or vm or door or host or bcc or guest)
 
-.PHONY: help lab test test-all test-others test-host test-vm test-tools system doctor bench lint clean
+.PHONY: help lab test test-all test-others test-host test-host-all test-vm test-tools system doctor bench lint clean
 
 help:
 	@echo "make lab         open the course in JupyterLab"
@@ -24,7 +24,8 @@ help:
 	@echo "make bench       print the figures: import, edit to journey, interpreter, packets, notebooks"
 	@echo "make test-others the tests that need nothing special, on every other Python from 3.11 up that is found"
 	@echo "make test-all    make test-others, then make test"
-	@echo "make test-host   the tests that are root on a kernel with netkit, inside a guest that needs neither root nor KVM"
+	@echo "make test-host   the tests of labs on a kernel with netkit of one's own, a guest that needs neither root nor KVM"
+	@echo "make test-host-all  the whole contract inside of that guest as well, where Python is slow: half an hour"
 	@echo "make test-vm     the contract tests on Linux in the virtual machine; KERNEL=path/to/vmlinuz on another kernel"
 	@echo "make test-tools  what only the full tests need: Pyodide, repo2docker, py-rattler"
 	@echo "make lint        ruff and nbstripout, as the tests ask them"
@@ -85,10 +86,14 @@ test-others: $(VENV)/.ready-test
 test-all: test-others
 	@$(MAKE) --no-print-directory test
 
-# Boots Debian's 6.12 kernel by virtme-ng; what runs inside is said in tests/host/guest.py.
+# Boots Debian's 6.12 kernel by virtme-ng; what runs on it is said in tests/host/guest.py.
 test-host: $(VENV)/.ready-test
 	@$(PIP) -e '.[guest]'
 	@$(BIN)/python -m tests.host.guest
+
+test-host-all: $(VENV)/.ready-test
+	@$(PIP) -e '.[guest]'
+	@$(BIN)/python -m tests.host.guest inside tests/host tests/contract
 
 # The contract tests on Linux in the virtual machine: a fresh machine for each test. The kernel is the course's, or
 # KERNEL=path/to/vmlinuz (KERNELS.md says where there are some, and what they do otherwise).
