@@ -93,7 +93,7 @@ test-host: $(VENV)/.ready-test
 
 test-host-all: $(VENV)/.ready-test
 	@$(PIP) -e '.[guest]'
-	@$(BIN)/python -m tests.host.guest inside tests/host tests/contract
+	@$(BIN)/python -m tests.host.guest all
 
 # The contract tests on Linux in the virtual machine: a fresh machine for each test. The kernel is the course's, or
 # KERNEL=path/to/vmlinuz (KERNELS.md says where there are some, and what they do otherwise).

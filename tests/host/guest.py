@@ -1,15 +1,15 @@
 """A machine whose kernel has netkit, kprobes and headers, for tests that want to be root there: a virtme-ng guest.
 
-    python -m tests.host.guest                      boots the guest, as make test-host does
-    python -m tests.host.guest [inside | outside] WORDS     boots it with other words for pytest
-    python -m tests.host.guest headers              prints where the kernel's headers are, for NETKIT_EDU_HEADERS
+    python -m tests.host.guest                          boots the guest, as make test-host does
+    python -m tests.host.guest all                      as make test-host-all does: all of it with Python inside
+    python -m tests.host.guest [inside|outside] WORDS   boots it with other words for pytest
+    python -m tests.host.guest headers                  prints where the kernel's headers are, for NETKIT_EDU_HEADERS
 
 It boots Debian's generic 6.12 kernel once, without root and without KVM, and prints what came of each test:
 
 * `INSIDE`, with Python in the guest as root: what a lab is on a machine of one's own. Python is emulated, and slow.
-* `OUTSIDE`, with Python out here and without privileges, and nothing in the guest but the door that it talks to
-  (far.py): every contract test on the backend "host". ``inside tests/contract`` runs them in the guest, too, as
-  make test-host-all does; it takes about half an hour.
+* `OUTSIDE`, with Python out here, which needs no privileges, and nothing in the guest but the door that it talks
+  to (far.py): every contract test on the backend "host". ``all`` runs them inside, too, which takes half an hour.
 """
 
 from __future__ import annotations
@@ -206,6 +206,8 @@ def main(words: list[str]) -> int:
         print(guest_files.kernel() / "usr/src")
         return 0
     inside, outside = (words, ()) if words else (INSIDE, OUTSIDE)
+    if words == ["all"]:
+        inside = (*(file for file in INSIDE if file.startswith("tests/host/")), *OUTSIDE)
     if words[:1] in (["inside"], ["outside"]):
         inside, outside = (words[1:], ()) if words[0] == "inside" else ((), words[1:])
     begun = time.monotonic()
