@@ -39,7 +39,7 @@ class LinkStats(NamedTuple):
 class CpuTime(NamedTuple):
     """Whom a kernel charged for the sending of packets, in seconds.
 
-    ``sender`` is the bill of the task that sent, all of it. The others are the machine's books of the same moments:
+    ``sender`` is the bill of the task that sent, all of it. The others are the books of its CPU of the same moments:
     time in ``user`` mode, in the kernel on behalf of a task (``system``), in softirqs and hard interrupts
     (``softirq``), and with nothing to do (``idle``).
     """

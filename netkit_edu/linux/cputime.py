@@ -3,6 +3,8 @@
 A kernel without CONFIG_IRQ_TIME_ACCOUNTING (Debian's) keeps these books by its timer's tick: 250 times a second it
 looks who runs and in which context. /proc/stat counts in hundredths of a second, getrusage(2) scales a task's ticks to
 the exact time it ran (kernel/sched/cputime.c, Linux 6.12). So a figure needs some thousand packets to mean something.
+The machine has a book for each CPU; the one that counts here is that of the sender's, on which all of its packets' work
+is done.
 And in a machine whose clock counts instructions, packets and ticks would march in step and every tick find the same
 function: between batches of packets a pause of random length takes them out of it.
 """
@@ -14,7 +16,7 @@ import struct
 from ipaddress import IPv4Address
 
 from netkit_edu.backend import CpuTime, SendRequest
-from netkit_edu.errors import KernelError, UsageError
+from netkit_edu.errors import KernelError
 from netkit_edu.linux.counting import AF_INET, SOCK_CLOEXEC, SOCK_DGRAM
 from netkit_edu.linux.door import Batch, Data
 from netkit_edu.linux.measure import datagram
@@ -22,7 +24,8 @@ from netkit_edu.linux.netns import open_file
 
 RUSAGE_SELF = 0
 TICKS = 100  # USER_HZ: what /proc/stat counts, a second
-_RUSAGE, _STAT = 144, 4096  # bytes: struct rusage; enough of /proc/stat for its first line
+_RUSAGE, _STAT = 144, 1 << 15  # bytes: struct rusage; enough of /proc/stat for the lines of all CPUs
+_MASK = 128  # bytes of a set of CPUs
 _AT_ONCE, _PAUSE = 200, 100  # packets in less time than a tick; cheap calls that take as long as a few packets
 _TIMEOUT_S = 60.0
 
@@ -39,14 +42,14 @@ class CpuTimeCalls:
             n: how often.
 
         Raises:
-            UsageError: the virtual machine has several CPUs: its clock counts what all of them do.
             KernelError: nothing of it can be sent.
         """
-        if self.name == "vm" and len(self.cpus) > 1:
-            raise UsageError("the virtual machine's clock counts the work of all its CPUs: take a lab with one")
         _, (dst, port), payload = datagram(request.packet)
         self._silence()
+        cpu = self.cpus[request.cpu]
         batch = self.door.batch()
+        if len(self.cpus) > 1:
+            batch.call("sched_setaffinity", 0, _MASK, (1 << cpu).to_bytes(_MASK, "little"))
         batch.setns(self._net(ns).fd)
         sock = batch.call("socket", AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)
         to = batch.put(struct.pack("=H", AF_INET) + port.to_bytes(2, "big") + IPv4Address(dst).packed + bytes(8))
@@ -64,7 +67,7 @@ class CpuTimeCalls:
         batch.run(_TIMEOUT_S)
         if first.errno:
             raise KernelError(first.errno)
-        return CpuTime(*(round(b - a, 6) for a, b in zip(_seconds(before), _seconds(after), strict=True)))
+        return CpuTime(*(round(b - a, 6) for a, b in zip(_seconds(before, cpu), _seconds(after, cpu), strict=True)))
 
 
 def _read(batch: Batch) -> tuple[Data, Data]:
@@ -78,10 +81,11 @@ def _read(batch: Batch) -> tuple[Data, Data]:
     return machine, batch.read(usage, _RUSAGE)
 
 
-def _seconds(books: tuple[Data, Data]) -> tuple[float, ...]:
-    """Return what `CpuTime` has, counted from the machine's and the task's beginning."""
+def _seconds(books: tuple[Data, Data], cpu: int) -> tuple[float, ...]:
+    """Return what `CpuTime` has, counted from the CPU's and the task's beginning."""
     machine, usage = books
-    user, nice, system, idle, _iowait, irq, softirq = map(int, machine.value.split(b"\n")[0].split()[1:8])
+    line = next(line for line in machine.value.splitlines() if line.startswith(b"cpu%d " % cpu))
+    user, nice, system, idle, _iowait, irq, softirq = map(int, line.split()[1:8])
     task = struct.unpack_from("<4q", usage.value)
     sender = task[0] + task[2] + (task[1] + task[3]) / 1e6
     return sender, (user + nice) / TICKS, system / TICKS, (irq + softirq) / TICKS, idle / TICKS

@@ -90,8 +90,17 @@ def test_what_a_softirq_does_is_on_the_senders_bill_and_in_the_softirqs_book(lab
 def test_what_cannot_be_sent_is_refused(lab):
     with pytest.raises(KernelError, match="ENETUNREACH"):
         lab.cpu_time(lab.node("alone"), AWAY, n=1)
-    with nk.Lab("vm", cpus=2) as two, pytest.raises(UsageError, match="several|all its CPUs"):
-        two.cpu_time(two.host, AWAY, n=1)
+
+
+@pytest.mark.vm
+def test_a_second_cpu_does_not_change_the_senders_bill(lab, pods):
+    with nk.Lab("vm", cpus=2) as two:
+        two.dummy("card").addr("198.51.100.1/24").up()
+        pod = two.pod("veth", device="veth")
+        one, other = lab.cpu_time(pods["veth"], AWAY), two.cpu_time(pod, AWAY)
+    assert other.sender == pytest.approx(one.sender, rel=0.15)
+    assert other.softirq > 0.02
+    assert other.sender == pytest.approx(other.user + other.system + other.softirq, abs=0.03)
 
 
 def test_the_simulator_says_where_to_ask():
