@@ -76,19 +76,21 @@ def said(value: Any) -> str:
 class Differences(tuple):
     """Rows in which a kernel differs from the course's; it shows itself as a line for each."""
 
-    def __new__(cls, rows: tuple[Row, ...], release: str):
-        """Take the rows, and the kernel's release."""
+    def __new__(cls, rows: tuple[Row, ...], release: str, unseen: tuple[str, ...] = ()):
+        """Take the rows, the kernel's release, and which of its functions journeys do not show."""
         made = super().__new__(cls, rows)
-        made.release = release
+        made.release, made.unseen = release, unseen
         return made
 
     def __repr__(self) -> str:
-        if not self:
+        if not self and not self.unseen:
             return f"Linux {self.release} does what the course's {COURSE} does, as far as it was measured."
         lines = [f"  {r.what}: {said(r.on(self.release))}; on {COURSE}: {said(r.on(COURSE))}" for r in self]
         newest = max(MEASURED, key=version)
         if version(self.release)[:2] > version(newest)[:2]:
             lines.append(f"  newer than any that was measured ({newest}): more may differ")
+        if self.unseen:
+            lines.append(f"  functions that journeys do not show: {', '.join(self.unseen)}")
         return "\n".join([f"Linux {self.release} differs from the course's {COURSE}:", *lines])
 
 
@@ -99,7 +101,8 @@ def kernel_differences(lab) -> Differences:
         lab: a `Lab`, or a kernel's release as `Lab.kernel` says it.
     """
     release = lab if isinstance(lab, str) else lab.kernel
-    return Differences(tuple(row for row in ROWS.values() if row.on(release) != row.on(COURSE)), release)
+    unseen = () if isinstance(lab, str) else getattr(lab.kernel_calls, "unseen", ())
+    return Differences(tuple(row for row in ROWS.values() if row.on(release) != row.on(COURSE)), release, unseen)
 
 
 def note(release: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,6 +56,11 @@ def test_of_another_kernel_one_line_says_that_it_differs_and_one_each_how(releas
 def test_of_a_kernel_newer_than_any_that_was_measured_that_is_said():
     assert "more may differ" in repr(nk.kernel_differences("99.1"))
     assert "more may differ" not in repr(nk.kernel_differences(MEASURED[-1]))
+
+
+def test_functions_that_journeys_do_not_show_are_named():
+    lab = SimpleNamespace(kernel="6.12", kernel_calls=SimpleNamespace(unseen=("netkit_xmit",)))
+    assert repr(nk.kernel_differences(lab)).splitlines()[1:] == ["  functions that journeys do not show: netkit_xmit"]
 
 
 def test_the_page_holds_the_table():

@@ -45,6 +45,11 @@ class LinuxBackend(BpfCalls, CaptureCalls, CpuTimeCalls, FtraceCalls, MeasureCal
         if name != "host" and backlog != DEFAULT_BACKLOG:  # the host's is the whole machine's: it stays as it is
             self._set_backlog(backlog)
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Functions of this kernel that journeys would show and cannot."""
+        return getattr(self._tracer, "unseen", ())
+
     def close(self) -> None:
         """Let go of everything: what the door holds goes with it. A second call does nothing."""
         self._end()

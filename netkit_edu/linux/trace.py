@@ -98,6 +98,11 @@ class Tracer:
         self._watched: dict[int, tuple[int, int]] = {}
         self._silent = False
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Functions that a journey would show, and that this kernel has under no name: inlined, renamed or gone."""
+        return tuple(self._facts["missing"])
+
     def start(self, batch: Batch) -> None:
         """Append operations: forget what was recorded, and record from now on."""
         self._listen()
@@ -120,6 +125,10 @@ class Tracer:
     def waiting(self, traced: Data) -> bool:
         """Return whether a packet still waits for the address of a neighbour."""
         return any(way.waits() for way in self._read(traced).ways)
+
+    def unread(self, traced: Data) -> bool:
+        """Return whether a socket holds a datagram that it will throw away when somebody reads."""
+        return any(way.unread() for way in self._read(traced).ways)
 
     def journeys(self, traced: Data, request: SendRequest, sent: Sequence[int] = (0,),
                  counters: Mapping[str, Mapping[str, int]] | None = None) -> list[Journey]:  # fmt: skip

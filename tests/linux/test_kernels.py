@@ -11,6 +11,11 @@ from tests.contract.kernel_probes import ON_LINUX, PROBES
 pytestmark = pytest.mark.vm
 
 
+def test_every_function_that_a_journey_shows_is_there():
+    with nk.Lab("vm") as lab:
+        assert lab.kernel_calls.unseen == ()
+
+
 @pytest.mark.parametrize("key", [*PROBES, *ON_LINUX])
 def test_the_machines_kernel_does_what_its_row_says(key):
     with nk.Lab("vm") as lab:
