@@ -132,7 +132,11 @@ def whose_time(moments):
             return "Each key is a pair of names: (sender, carrier)."
         if isinstance(misses[0].got, Raised) and isinstance(misses[0].got.error, KeyError):
             return next(slip.words for slip in self.slips if slip.flag == "foreign")
-        return explain(misses, self.slips, model) or begin_with(misses, self.slips, model)
+        if known := explain(misses, self.slips, model) or begin_with(misses, self.slips, model):
+            return known
+        return (
+            next(slip.words for slip in self.slips if slip.flag == "foreign") if any(None in p for p in pairs) else ""
+        )
 
 
 def model(case: Trace, *, no_join=False, by_xmit=False, first_sender=False, every=False, foreign=False, once=False,

@@ -49,7 +49,7 @@ class Checked:
     def _repr_html_(self) -> str:
         cells = "".join(
             f"<tr><th scope='row' style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'><code>{html.escape(value)}</code></td></tr>"
+            f"<td style='text-align:left'><code style='white-space:pre-wrap'>{html.escape(value)}</code></td></tr>"
             for name, value in self.rows
         )
         table = f"<table>{cells}</table>" if cells else ""

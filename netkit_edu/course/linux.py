@@ -14,7 +14,7 @@ from netkit_edu.errors import BackendUnavailable, CourseError, UsageError
 from netkit_edu.lab import Lab
 
 CHOICES = ("vm", "host", "recorded")
-RECORDED = "it was asked for as recorded"
+RECORDED = "recordings are asked for"
 KEPT = ".kept"  # what a notebook's run leaves, while it is recorded, for each piece that cannot run here
 
 

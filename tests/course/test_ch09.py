@@ -140,6 +140,7 @@ def test_a_kernels_verifier_names_the_three_one_after_the_other_and_takes_a_mask
         ("09.whose-time", lambda moments: [], "Return a dictionary"),
         ("09.whose-time", lambda moments: {"curl": 3}, "a pair of names"),
         ("09.whose-time", lambda moments: {m.skb: {}[m.skb] for m in moments}, "came from"),
+        ("09.whose-time", lambda moments: {(None, m.task): 7 for m in moments}, "came from"),
     ],
 )
 def test_an_answer_of_the_wrong_kind_is_told_what_is_wanted(name, answer, words):
