@@ -66,12 +66,12 @@ export PYTHONHOME=/run/base PYTHONPATH=/run/base/site:$PWD/repo
 export NETKIT_EDU_CACHE=$PWD/cache NETKIT_EDU_TEST_CACHE=$PWD/cache NETKIT_EDU_REQUIRE={require}
 export NETKIT_EDU_TEST_BACKENDS=host NETKIT_EDU_KILLS=1
 cd repo
-if [ -n "{words}" ]; then
+if {inside}; then
 	{python} -m pytest -p no:cacheprovider --assert=plain --junitxml=../junit.xml {words}
 	echo "pytest: $?"
 	cp ../junit.xml {lane}/junit.part && mv {lane}/junit.part {lane}/inside.xml
 fi
-if [ -n "{outside}" ]; then
+if {outside}; then
 	{python} -S tests/host/far.py serve $(echo $PWD/../cache/door-*)
 fi
 """
@@ -126,7 +126,8 @@ def run(inside: Sequence[str], outside: Sequence[str] = (), require: str = "door
         guest_files.repo_archive(lane / "repo.tar", lane / "cache")
         script, doors = lane / "script", Doors(lane)
         given = {"lane": lane, "base": base, "kernel": tree, "python": Path(sys.executable).resolve()}
-        script.write_text(SCRIPT.format(**given, require=require, words=" ".join(inside), outside=" ".join(outside)))
+        asked = {"inside": str(bool(inside)).lower(), "outside": str(bool(outside)).lower()}
+        script.write_text(SCRIPT.format(**given, **asked, require=require, words=shlex.join(inside)))
         script.chmod(0o755)
         command = [find("vng"), "--disable-kvm", "--run", str(tree / f"boot/vmlinuz-{release}"), "--memory", "2G",
                    "--cpus", CPUS, "--user", "root", "--rwdir", str(lane),
@@ -147,7 +148,9 @@ def run(inside: Sequence[str], outside: Sequence[str] = (), require: str = "door
                 doors.close()
                 guest.terminate()  # script(1) then hangs up on what it started
                 guest.wait()
-        text = "".join(p.read_text(errors="replace") for p in (lane / "vng", lane / "console") if p.exists())
+        text = "".join(
+            p.read_text(errors="replace") for p in (lane / "vng", lane / "console", lane / "python") if p.exists()
+        )
         if keep := os.environ.get("NETKIT_EDU_GUEST_LOG"):
             Path(keep).write_text(text)
         found = []
@@ -170,10 +173,10 @@ def _run_outside(lane: Path, doors: Doors, guest: subprocess.Popen, words: Seque
         "NETKIT_EDU_TEST_CACHE": str(lane / "cache"), "NETKIT_EDU_CACHE": str(lane / "cache"),
     }  # fmt: skip
     part = lane / "outside.part"
-    with (lane / "console").open("a") as console:
+    with (lane / "python").open("w") as said:
         subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={part}", *words],
-            cwd=ROOT, env=environ, stdout=console, stderr=console, timeout=TIMEOUT_S,
+            cwd=ROOT, env=environ, stdout=said, stderr=said, timeout=TIMEOUT_S,
         )  # fmt: skip
     part.rename(lane / "outside.xml")
     doors.quit()
