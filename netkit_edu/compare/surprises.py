@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from netkit_edu.compare.judge import Difference
 from netkit_edu.compare.scenario import Scenario
-from netkit_edu.packet import IP_HLEN, checksum
-from netkit_edu.uapi import IPPROTO_UDP
 
 
 @dataclass(frozen=True)
@@ -34,25 +32,6 @@ class Surprise:
     ends: bool = False
 
 
-def _wrong_udp_checksum(arrived: str) -> bool:
-    data = bytes.fromhex(arrived)
-    if len(data) < IP_HLEN + 8 or data[9] != IPPROTO_UDP:
-        return False
-    ihl = (data[0] & 15) * 4
-    pseudo = data[12:20] + bytes((0, IPPROTO_UDP)) + (len(data) - ihl).to_bytes(2, "big")
-    return data[ihl + 6 : ihl + 8] != b"\0\0" and checksum(pseudo + data[ihl:]) != 0
-
-
-def _unread(scenario: Scenario, difference: Difference, found: Sequence[Difference]) -> bool:
-    if difference.field.rpartition(".")[2] not in ("arrived", "fate"):
-        return False
-    of_step = {d.field.rpartition(".")[2]: d for d in found if d.step == difference.step}
-    if "arrived" not in of_step:
-        return False
-    right = of_step["arrived"].right
-    return any(map(_wrong_udp_checksum, right if isinstance(right, list) else [right]))
-
-
 def _copy_on_the_cable(scenario: Scenario, difference: Difference, found: Sequence[Difference]) -> bool:
     cloned = any(
         program.get("redirect", [""])[:2] == ["clone_redirect", "nic"] for program in scenario.programs.values()
@@ -61,17 +40,6 @@ def _copy_on_the_cable(scenario: Scenario, difference: Difference, found: Sequen
 
 
 SURPRISES: tuple[Surprise, ...] = (
-    Surprise(
-        "a wrong UDP checksum is found out by who reads",
-        "A socket takes a datagram without looking at its checksum; recvmsg() finds it wrong and throws it away "
-        "(net/ipv4/udp.c:udp_recvmsg). In the simulator somebody reads at once.",
-        _unread,
-        Scenario(
-            {"a": {}},
-            {"p0": {"store": [42, "aabbcc"]}},
-            [{"do": "attach", "hook": "peer", "prog": "p0"}, {"do": "send", "device": "a.peer", "via": "raw"}],
-        ),
-    ),
     Surprise(
         "a copy on the cable ends before the packet itself",
         "Where packet and copy both perish, the first to end tells the fate. A lab's card on Linux is an end of a veth "

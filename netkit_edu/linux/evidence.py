@@ -61,6 +61,10 @@ class Evidence:
         lines = [line.split() for part in traced.arp for line in part.value.decode().splitlines()[1:]]
         return any(line[2] == _NO_ADDRESS for line in lines) and self._incomplete()
 
+    def unread(self, traced: Data) -> bool:
+        """Return False: what becomes of a datagram when somebody reads is not seen."""
+        return False
+
     def journeys(self, traced: Data, request: SendRequest, sent: Sequence[int] = (0,),
                  counters: Mapping[str, Mapping[str, int]] | None = None) -> list[Journey]:  # fmt: skip
         """Return a journey for each packet sent: of several the first gets all the counters."""

@@ -29,7 +29,7 @@ BURST = 200  # packets sent in one round trip at most, or fragments: what happen
 FRAGMENT = 1000  # bytes of a datagram that go into one packet, at least
 OVERHEAD = 1024  # bytes that a packet costs beside its own
 KEPT = RECEIVE_BUFFER // 4  # bytes sent before what has been received is fetched, or in one round trip
-AT_ONCE = 32  # datagrams fetched in one round trip: they must fit one answer
+A_FEW, AT_ONCE = 4, 32  # datagrams fetched in one round trip: they must fit one answer
 TRIES = 40
 _COUNTERS = {"rx_bytes": 0, "rx_packets": 1, "rx_dropped": 3, "tx_bytes": 8, "tx_packets": 9, "tx_dropped": 11}
 
@@ -73,7 +73,7 @@ class SocketCalls:
         self._take_datagrams([(net, sock) for sock in net.ports.values()])
         return list(net.received)
 
-    def _take_datagrams(self, wanted: list[tuple[Namespace, int]], echo: bool = False, at_once: int = 4) -> None:
+    def _take_datagrams(self, wanted: list[tuple[Namespace, int]], echo: bool = False, at_once: int = A_FEW) -> None:
         """Take everything that waits on these sockets; ``echo``: ping sockets, whose datagrams are ICMP."""
         while wanted:
             batch = self.door.batch()
@@ -158,12 +158,12 @@ class SocketCalls:
         return self._tracer.journeys(traced, request, errnos, _moved(before, after))
 
     def _at_rest(self, traced: Data, after: list, fragments: list[Data]) -> tuple[Data, list]:
-        """Wait as long as a packet does: for the address of a neighbour, or for its other fragments."""
+        """Wait as long as a packet does: for the address of a neighbour, for its other fragments, or for who reads."""
         for _ in range(TRIES):
             if not (self._tracer.waiting(traced) or any(b"FRAG: inuse 0 " not in read.value for read in fragments)):
                 break
             traced, after, fragments = self._a_while_later()
-        return traced, after
+        return self._read_in_sight() if self._tracer.unread(traced) else traced, after
 
     def _a_while_later(self) -> tuple[Data, list, list[Data]]:
         """Let the kernel's timers run; return the recording as it is then, the counters, and who holds fragments."""
@@ -175,6 +175,22 @@ class SocketCalls:
         after, fragments = self._read_counters(batch, text), self._read_fragments(batch, text)
         batch.run()
         return traced, after, fragments
+
+    def _read_in_sight(self) -> Data:
+        """Take what waits on the sockets that listen while it is recorded; return the recording as it is then."""
+        listening = [(net, sock) for net in self._ns.values() for sock in net.ports.values()]
+        while True:
+            batch = self.door.batch()
+            self._tracer.resume(batch)
+            buffer = batch.room(DATAGRAM)
+            read = [(net, _receive(batch, sock, buffer)) for net, sock in listening for _ in range(A_FEW)]
+            traced = self._tracer.stop(batch)
+            batch.run()
+            taken = [(net, head.value, data.value) for net, (got, head, data) in read if not got.errno]
+            for net, head, data in taken:
+                net.received.append(_datagram(head, data, False))
+            if not taken:
+                return traced
 
     def _read_fragments(self, batch: Batch, text: int) -> list[Data]:
         """Append the reading of every namespace's /proc/net/sockstat, which says how many packets are incomplete."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from netkit_edu.journey import Fate, FateKind, Hop, HopKind, Journey
 from netkit_edu.linux.evidence import filled
 from netkit_edu.linux.records import Record
-from netkit_edu.packet import IP_HLEN
-from netkit_edu.uapi import errno_name
+from netkit_edu.packet import IP_HLEN, checksum
+from netkit_edu.uapi import IPPROTO_UDP, errno_name
 
 NOTHING: Mapping = {}
 
@@ -88,6 +88,11 @@ class Way:
         own = self.fate is None and self.last == "__neigh_event_send"
         return own or any(way.waits() for way in (*self.replies, *self.requests))
 
+    def unread(self) -> bool:
+        """Return whether a socket has taken a datagram of it whose checksum is wrong: who reads finds out."""
+        own = self.fate is not None and self.fate.delivered and udp_checksum_wrong(self.arrived)
+        return own or any(way.unread() for way in (*self.replies, *self.requests))
+
     def prune(self) -> None:
         """Forget answers that were never sent."""
         for ways in (self.replies, self.requests):
@@ -116,3 +121,13 @@ class Way:
             label=label,
             requests=tuple(way.journey(backend) for way in self.requests),
         )
+
+
+def udp_checksum_wrong(packet: bytes) -> bool:
+    """Return whether an IPv4 packet is a whole UDP datagram that has a checksum, and a wrong one."""
+    ihl = (packet[0] & 15) * 4 if packet else 0
+    if len(packet) < ihl + 8 or ihl < IP_HLEN or packet[9] != IPPROTO_UDP or not any(packet[ihl + 6 : ihl + 8]):
+        return False
+    length = int.from_bytes(packet[ihl + 4 : ihl + 6], "big")
+    pseudo = packet[12:20] + bytes((0, IPPROTO_UDP)) + length.to_bytes(2, "big")
+    return len(packet) - ihl == length and checksum(pseudo + packet[ihl:]) != 0
