@@ -50,7 +50,7 @@ def _record(chapters: Sequence[str]) -> int:
     return 0
 
 
-def _vm_build(cpus: int, lean: bool) -> int:
+def _vm_build(cpus: Sequence[int], lean: bool) -> int:
     from netkit_edu.lab import Lab
     from netkit_edu.vm import cache, image
 
@@ -59,14 +59,18 @@ def _vm_build(cpus: int, lean: bool) -> int:
     def tell(step: str, detail: str) -> None:
         print(f"{time.monotonic() - begun:6.1f} s  {step:<13} {detail}", flush=True)
 
-    entry = image.snapshot(cpus, tell)
-    Lab("vm", cpus=cpus).close()
-    tell("lab", "its first devices are made")
+    made = []
+    for number in cpus:
+        made.append(image.snapshot(number, tell))
+        Lab("vm", cpus=number).close()
+        tell("lab", "its first devices are made")
     if lean:
-        tell("lean", f"{cache.keep_only(entry.key)} snapshots removed that this one was made from, or older")
-    facts = entry.facts
-    size = f"{facts['bytes'] / 1e6:.1f} MB, made in {facts['seconds']:.1f} s"
-    print(f"Ready: Linux {facts['kernel']}, {facts['cpus']} CPU, {size}: {entry.path}")
+        gone = cache.keep_only({entry.key for entry in made})
+        tell("lean", f"{gone} snapshots removed that these were made from, or older ones")
+    for entry in made:
+        facts = entry.facts
+        size = f"{facts['bytes'] / 1e6:.1f} MB, made in {facts['seconds']:.1f} s"
+        print(f"Ready: Linux {facts['kernel']}, {facts['cpus']} CPU, {size}: {entry.path}")
     return 0
 
 
@@ -93,7 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_arguments(commands.add_parser("compare"))
     machine = commands.add_parser("vm").add_subparsers(metavar="build|clean", required=True)
     build = machine.add_parser("build")
-    build.add_argument("--cpus", type=int, default=1, metavar="N", help="processors of the machine; by default 1")
+    build.add_argument(
+        "--cpus", type=int, nargs="+", default=[1], metavar="N", help="processors: a machine for each; by default 1"
+    )
     build.add_argument("--lean", action="store_true", help="keep only what a lab starts from: for a container's image")
     build.set_defaults(run=lambda given: _vm_build(given.cpus, given.lean))
     machine.add_parser("clean").set_defaults(run=lambda _: _vm_clean())

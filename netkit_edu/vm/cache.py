@@ -94,9 +94,9 @@ def forget(key: str) -> None:
             (folder() / f"{key}{suffix}").unlink()
 
 
-def keep_only(key: str) -> int:
-    """Remove every snapshot but this one and what was rehearsed on it; return how many went."""
-    gone = [entry.key for entry in entries() if entry.key.partition("-")[0] != key]
+def keep_only(keys: set[str]) -> int:
+    """Remove every snapshot but these and what was rehearsed on them; return how many went."""
+    gone = [entry.key for entry in entries() if entry.key.partition("-")[0] not in keys]
     for other in gone:
         forget(other)
     return len(gone)

@@ -66,10 +66,10 @@ def test_the_one_in_use_stays_even_if_it_is_too_large(place, monkeypatch):
     assert cache.evict("k") == [] and cache.lookup("k")
 
 
-def test_lean_cache_holds_one_snapshot_and_its_rehearsal(place):
-    for key in ("k", "k-lab", "booted", "kk", "other-lab"):
+def test_lean_cache_holds_what_labs_start_from_and_its_rehearsals(place):
+    for key in ("k", "k-lab", "two", "booted", "kk", "other-lab"):
         keep(place, key)
-    assert cache.keep_only("k") == 3 and {entry.key for entry in cache.entries()} == {"k", "k-lab"}
+    assert cache.keep_only({"k", "two"}) == 3 and {entry.key for entry in cache.entries()} == {"k", "k-lab", "two"}
 
 
 def test_clean_says_what_it_freed(place):
