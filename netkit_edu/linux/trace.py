@@ -96,6 +96,7 @@ class Tracer:
         self._watching: dict[int, int] = {}
         self._programs: dict[int, str] = {}
         self._watched: dict[int, tuple[int, int]] = {}
+        self._looked: tuple[Data | None, list[Way]] = None, []
         self._silent = False
 
     @property
@@ -124,11 +125,11 @@ class Tracer:
 
     def waiting(self, traced: Data) -> bool:
         """Return whether a packet still waits for the address of a neighbour."""
-        return any(way.waits() for way in self._read(traced).ways)
+        return any(way.waits() for way in self._look(traced))
 
     def unread(self, traced: Data) -> bool:
         """Return whether a socket holds a datagram that it will throw away when somebody reads."""
-        return any(way.unread() for way in self._read(traced).ways)
+        return any(way.unread() for way in self._look(traced))
 
     def journeys(self, traced: Data, request: SendRequest, sent: Sequence[int] = (0,),
                  counters: Mapping[str, Mapping[str, int]] | None = None) -> list[Journey]:  # fmt: skip
@@ -156,6 +157,12 @@ class Tracer:
             moved = counters or {} if not journeys else {}
             journeys.append(way.journey(f"Linux {self._backend.kernel}", request.label, errno, moved))
         return journeys
+
+    def _look(self, traced: Data) -> list[Way]:
+        """Return the packets of a recording, put together once for all that is asked of it while it goes on."""
+        if self._looked[0] is not traced:
+            self._looked = traced, self._read(traced).ways
+        return self._looked[1]
 
     def _read(self, traced: Data, request: SendRequest | None = None) -> Story:
         backend = self._backend

@@ -29,7 +29,7 @@ def tracer(recording, monkeypatch):
         _devices=lambda: devices,
         _ns={n: SimpleNamespace(inode=inode, name=name) for n, (inode, name) in enumerate(names.nodes.items())},
     )
-    made._reasons, made._places, made._programs = names.reasons, names.functions, {}
+    made._reasons, made._places, made._programs, made._looked = names.reasons, names.functions, {}, (None, [])
     monkeypatch.setattr("netkit_edu.linux.trace.read_records", lambda log: log)
     return made
 
