@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 COURSE = "6.12.117"  # Debian's; what the simulator does, and what the recordings were made on
 MEASURED = (COURSE, "6.16.12", "7.3.4")  # all contract tests ran on these
 # The rows were measured on these: Ubuntu's where a number follows a hyphen, else Debian's
-RUN = ("6.8.0-151", "6.11.0-29", "6.12.107", COURSE, "6.14.0-37", "6.16.12", "6.17.13", "6.18.15", "6.19.14", "7.0.13",
-       "7.1.13", "7.2.12", "7.3.4")  # fmt: skip
+RUN = ("6.8.0-31", "6.8.0-151", "6.11.0-29", "6.12.107", COURSE, "6.14.0-37", "6.16.12", "6.17.13", "6.18.15",
+       "6.19.14", "7.0.13", "7.1.13", "7.2.12", "7.3.4")  # fmt: skip
 _FIRST = "6.7"  # where netkit begins
 _STAND_IN = ".".join(COURSE.split(".")[:2])  # what the simulator calls itself
 
@@ -142,7 +142,8 @@ def _known(row: Row, value: Any) -> tuple[str, str]:
             places.append(f"{step.since} to before {row.steps[n + 1].since}")
             known.append(f"read in the source, not run: {step.source}")
         elif step.value == value and step.source:
-            known.append(f"since {step.since} by the source: {step.source}")
+            when = "before" if step is row.steps[0] else f"since {step.since} by the source:"
+            known.append(f"{when} {step.source}")
     return ", ".join(places), "; ".join(dict.fromkeys(known))
 
 
@@ -154,8 +155,10 @@ _ROOM = "netkit: Allow for configuring needed_{head,tail}room, of December 2024"
 _RANGE = "netkit: Simplify netkit mode over to use NLA_POLICY_MAX, of October 2024"
 _PEER_TYPE = "fefd5d082172, of November 2024"
 _SCRUB = "netkit: Add option for scrubbing skb meta data, of October 2024: in 6.13 and 6.12.y"
+_MAC = "d6fe532b7499, of May 2024, in 6.9.y too"
 _PASS = "3998d184267d, of May 2024, in 6.9.y too"
 _CONTEXT = "bpf_net_context: before, the target lay in a variable of the CPU"
+_NO_MAC = ("EOPNOTSUPP", "Setting Ethernet address is not supported")
 _SHORT = ("ERANGE", "Attribute failed policy validation")
 _TAGS = "6.8.0-151 6.12.107 6.12.117 7.1.13 7.2.12 7.3.4"
 _MODE, _RANGED = ("EINVAL", "Provided device mode can only be L2 or L3"), ("ERANGE", "integer out of range")
@@ -165,7 +168,7 @@ _WITH_ROOMS = ("headroom", *_PAIR, "tailroom")
 
 def _scrub(before: Any, after: Any) -> tuple[Step, ...]:
     """Return the steps of what came with the scrub attributes, which distributions took over early."""
-    old = [Step(since, before, _SCRUB, read=True) for since in (_FIRST, "6.9", "6.12")]
+    old = [Step(since, before, _SCRUB, read=since != _FIRST) for since in (_FIRST, "6.9", "6.12")]
     new = [Step(since, after) for since in ("6.8.0-151", "6.11.0-29", "6.12.4")]
     return tuple(step for pair in zip(old, new, strict=True) for step in pair)
 
@@ -186,14 +189,14 @@ _ROWS = (
         (Step("6.7", _MODE), Step("6.13", _RANGED, _RANGE))),
     Row("mode-or-mac", "MODE 2 and a multicast address at creation: which of them is told", "1.6.1",
         "net/core/rtnetlink.c:__rtnl_newlink",
-        (Step("6.7", ("EADDRNOTAVAIL", "")), Step("6.13", _RANGED, _RANGE))),
+        (Step("6.7", _NO_MAC, _MAC), Step("6.8.0-151", ("EADDRNOTAVAIL", "")), Step("6.13", _RANGED, _RANGE))),
     Row("mtu-or-peer", "an MTU of 65536 and a peer's name of no bytes: which is told", "1.6.1",
         "net/core/rtnetlink.c:rtnl_newlink",
         (Step("6.7", ("EINVAL", "mtu greater than device maximum")),
          Step("6.13", _SHORT, _PEER_TYPE))),
     Row("mac-or-namespace", "a peer's address in L3 and a namespace for it that is none: which is told", "1.6.1",
         "net/core/rtnetlink.c:rtnl_newlink",
-        (Step("6.7", ("EOPNOTSUPP", "")), Step("6.13", ("EBADF", ""), _PEER_TYPE))),
+        (Step("6.7", _NO_MAC, _MAC), Step("6.8.0-151", ("EOPNOTSUPP", "")), Step("6.13", ("EBADF", ""), _PEER_TYPE))),
     Row("change-peer-info", "PEER_INFO in a change", "1.6.2", "drivers/net/netkit.c:netkit_change_link",
         (Step("6.7", ("EINVAL", _fixed("peer info")[1])), Step("6.14", _fixed("link peer info"), _ROOM))),
     Row("change-scrub", "SCRUB in a change", "1.6.2", "drivers/net/netkit.c:netkit_change_link",
@@ -243,6 +246,10 @@ _ROWS = (
         _where("6.8.0-151 6.12.117 7.0.13 7.1.13 7.2.12 7.3.4", "EINVAL", "ENOMEM")),
     Row("ping-counts", "IcmpOutEchos of a ping socket's one request", "", "net/ipv4/ping.c",
         _where("6.8.0-151 6.12.107 6.12.117 6.18.15 6.19.14 7.0.13 7.1.13 7.2.12 7.3.4", 1, 2)),
+    Row("martian-reason", "the kernel's reason for dropping a packet from 224.1.2.3; other martians have theirs", "",
+        "net/ipv4/route.c:ip_route_input_slow", (Step("6.7", "NOT_SPECIFIED"), Step("6.14", "IP_INVALID_SOURCE"))),
+    Row("gso-segs", "gso_segs of a packet socket's GSO packet of three segments, at tcx egress", "", "net/core/dev.c",
+        (Step("6.7", 0), Step("6.19", 3))),
     Row("verify-array", "a value of an array found by a constant key, used without a look whether it is NULL", "7, 8b",
         "kernel/bpf/verifier.c:check_helper_call",
         (Step("6.7", "refused"), Step("6.14", "accepted"))),
@@ -257,14 +264,13 @@ _ROWS = (
         (Step("6.7", "none"), Step("7.3", "what went wrong, and a suggestion"))),
     # older than the course's
     Row("mac", "an address for a device in L2 mode, at creation", "8.1", "drivers/net/netkit.c:netkit_validate",
-        (Step("6.7", ("EOPNOTSUPP", "Setting Ethernet address is not supported"),
-              "d6fe532b7499, of May 2024, in 6.9.y too", read=True), Step("6.8.0-151", None))),
+        (Step("6.7", _NO_MAC, _MAC), Step("6.8.0-151", None))),
     Row("priority", "skb->priority between two ends in one namespace", "2.3",
         "drivers/net/netkit.c:netkit_prep_forward",
         _scrub("0", "kept")),
     Row("pass-relabels", "protocol and pkt_type when a program passes a packet", "8.1",
         "drivers/net/netkit.c:netkit_xmit",
-        (Step("6.7", "found out anew from the Ethernet header", _PASS, read=True),
+        (Step("6.7", "found out anew from the Ethernet header", _PASS),
          Step("6.8.0-151", "as the program left them"))),
     Row("redirect-forgotten", "a redirect of a packet that then passes", "2.5", "net/core/filter.c:bpf_redirect",
         (Step("6.7", "is remembered for the next packet on that CPU"), Step("6.11", "is forgotten", _CONTEXT))),

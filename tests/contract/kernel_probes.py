@@ -11,6 +11,7 @@ from netkit_edu.errors import KernelError
 from netkit_edu.sys import ifinfomsg, u32
 from netkit_edu.uapi import BPF_NETKIT_PEER, BpfCmd, Ifla, IflaNetkit, Mode, Policy
 from tests.contract.test_frames import CUT
+from tests.contract.test_gso import WIDE
 
 GROUP, MAC = bytes.fromhex("010000000001"), bytes.fromhex("020000000001")
 NO_NAMESPACE = {Ifla.NET_NS_FD: u32(9999)}
@@ -215,6 +216,13 @@ def header_too_short(lab) -> str:
     return lab.host.send(packet, dev=pod.pair.primary, gso_size=1000).sender_error
 
 
+def segments_at_tcx(lab) -> int:
+    hst = lab.pod("probed", device="netkit").pair.primary
+    first = hst.attach_tcx(nk.compile(WIDE)["wide"], "egress")
+    lab.host.send(nk.IP(dst="10.0.1.77") / nk.TCP(dport=7) / bytes(4000), dev=hst, gso_size=1448)
+    return first.maps["seen"][0]["gso_segs"]
+
+
 def negative(lab):
     return refusal(lambda: lab.host.sys.link_create(data={IflaNetkit.SCRUB: b""}, ifindex=-1))
 
@@ -244,6 +252,12 @@ def verdict(text: str):
     """Return the verifier's verdict on a program, and its log."""
     program = nk.compile(text + 'char LICENSE[] SEC("license") = "GPL";\n')["prog"]
     return lambda lab: program.verify(lab)
+
+
+def martian_reason(lab) -> str:
+    pod = lab.pod("probed", device="netkit")
+    frame = bytes(12) + b"\x08\0" + bytes(nk.IP(src="224.1.2.3", dst=pod.gateway) / nk.UDP(dport=7) / b"probe")
+    return pod.send(frame, dev=pod.device).hops[-1].data["reason"]
 
 
 def verify_array(lab) -> str:
@@ -290,13 +304,15 @@ PROBES: dict[str, Callable[[Any], Any]] = {
     "cut-datagram": lambda lab: shortest(lab, datagram),
     "short-tcp-header": header_too_short,
     "ping-counts": pings_counted,
+    "gso-segs": segments_at_tcx,
     "mac": creation({Ifla.ADDRESS: MAC}, {IflaNetkit.MODE: u32(Mode.L2)}),
     "priority": priority,
     "pass-relabels": pass_relabels,
     "redirect-forgotten": redirect_forgotten,
 }
-# What only a kernel has: its verifier.
+# What only a kernel has: its verifier, and its reasons.
 ON_LINUX: dict[str, Callable[[Any], Any]] = {
+    "martian-reason": martian_reason,
     "verify-array": verify_array,
     "verify-stack": verify_stack,
     "verify-packet": verify_packet,
