@@ -120,16 +120,22 @@ def neigh_probe(neigh: Neighbour) -> None:
 
 
 def neigh_timer_handler(neigh: Neighbour, cpu) -> None:
-    """A second has passed without an answer: ask again, or give up and tell the senders of what waits."""
+    """A second has passed without an answer: ask again, or give up. Where nothing waits, Linux asks on unheard."""
     for skb in neigh.arp_queue:
         skb.trace.cpu = cpu
-    if neigh.probes < MCAST_PROBES:
+    if neigh.arp_queue and neigh.probes < MCAST_PROBES:
         neigh.dev.net.kernel.neigh_timers.append(neigh)
         return neigh_probe(neigh)
     neigh.incomplete = False
-    queue, neigh.arp_queue = neigh.arp_queue, deque()
-    for skb in queue:
-        ARP_OPS["error_report"](neigh, skb)
+    neigh_invalidate(neigh)
+
+
+def neigh_invalidate(neigh: Neighbour) -> None:
+    """Tell the senders of what waits; once word to this very address asks for it anew, all that waits is purged."""
+    while not neigh.incomplete and neigh.arp_queue:
+        ARP_OPS["error_report"](neigh, neigh.arp_queue.popleft())
+    while neigh.arp_queue:
+        kfree_skb_reason(neigh.arp_queue.popleft(), "QUEUE_PURGE", neigh.dev)
 
 
 def neigh_update(neigh: Neighbour, ha: bytes, cpu, *, permanent: bool = False, stale: bool = False) -> None:

@@ -9,6 +9,13 @@ from netkit_edu.uapi import PacketType
 from tests.contract.conftest import PAYLOAD, PORT, refused
 
 NOBODY = "10.0.1.77"
+NO_ARP = """
+SEC("netkit/primary") int no_arp(struct __sk_buff *skb)
+{
+    return skb->protocol == bpf_htons(ETH_P_ARP) ? NETKIT_DROP : NETKIT_NEXT;
+}
+char LICENSE[] SEC("license") = "GPL";
+"""
 
 
 @pytest.fixture(params=["l2", "l3"])
@@ -50,6 +57,19 @@ def test_what_a_program_sees_of_a_packet_to_nobody(lab, pod, programs):
         assert journey.fate.reason == "NEIGH_FAILED" and len(journey.requests) == 3
         assert journey.sender_error is None
         assert journey.replies[0].fate.delivered  # ICMP host unreachable, to the sender itself
+
+
+def test_an_error_to_the_address_that_nobody_answers_for_is_thrown_away(lab):
+    """neigh_invalidate() purges what error_report() has just put into the queue; it is not asked for three times."""
+    pod = lab.pod("con", device="netkit", mode="l2")
+    for which in ("all", "con"):  # a redirect would ask first
+        lab.host.sysctl(f"net.ipv4.conf.{which}.send_redirects", 0)
+    pod.pair.attach(nk.compile('#include "netkit_edu.h"\n' + NO_ARP)["no_arp"], at="primary")
+    frame = nk.Ether(src=pod.device.mac, dst=pod.pair.primary.mac) / nk.IP(src=pod.ip, dst=pod.ip) / nk.UDP(dport=PORT)
+    journey = pod.send(frame)
+    assert journey.fate.reason == "NEIGH_FAILED" and len(journey.requests) == 3
+    (error,) = journey.replies
+    assert (error.fate.kind, error.fate.reason) == ("dropped", "QUEUE_PURGE") and len(error.requests) == 1
 
 
 @pytest.mark.parametrize(
