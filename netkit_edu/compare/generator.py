@@ -257,7 +257,7 @@ class _Making:
         if self.chance(0.5):
             frame["mac"] = pick(("broadcast", "multicast", "foreign", "zero"))
         if self.chance(0.15):
-            frame["ethertype"] = pick((0x0806, 0x86DD, 0x1234, 0x8100, 0x88A8))
+            frame["ethertype"] = pick((0x0806, 0x86DD, 0x1234, 0x8100, 0x88A8, 0x0040))
             if frame["ethertype"] in TAGS and self.chance(0.5):
                 frame["tag"] = pick((5, 0x2000, 0x6FFF))
         if self.chance(0.15):

@@ -18,6 +18,7 @@ HOOK_POINTS = ("PREROUTING", "LOCAL_IN", "FORWARD", "LOCAL_OUT", "POSTROUTING")
 _LOCAL, _BROADCAST, _UNREACHABLE = 2, 3, 7  # RTN_* (include/uapi/linux/rtnetlink.h)
 _QDISCS = {"pfifo_fa": "pfifo_fast"}  # the record holds eight letters
 _NOT_SPECIFIED = "NOT_SPECIFIED"
+_LLC = 0x0400  # ETH_P_802_2 as it lies in memory
 _EVERYONE = b"\xff" * 4
 _REDIRECTING = ("skb_do_redirect", "bpf_out_neigh_v4")
 
@@ -120,6 +121,8 @@ def drop(
         return FateKind.DROPPED, reason
     if way.last == "skb_gso_segment":
         return FateKind.DROPPED, "a GSO packet of one segment, or with impossible headers"
+    if way.last in ("__netif_receive_skb_core", "bpf_prog_run") and record.ethertype == _LLC:
+        return FateKind.DROPPED, "802.2, which nobody here listens to"
     if place == "netkit_xmit":
         return FateKind.DROPPED, _netkit(record, way, ran)
     if place in ("skb_do_redirect", "__bpf_redirect", "bpf_clone_redirect", "__bpf_tx_skb", "bpf_out_neigh_v4"):

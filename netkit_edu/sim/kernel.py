@@ -12,7 +12,7 @@ from collections import deque
 from netkit_edu.backend import SendRequest
 from netkit_edu.errors import KernelError, UsageError
 from netkit_edu.journey import FateKind
-from netkit_edu.sim import arp, ip_input  # noqa: F401  they register themselves with the core
+from netkit_edu.sim import arp, ip_input, llc  # noqa: F401  they register themselves with the core
 from netkit_edu.sim.cpu import Cpu, irq_exit, local_bh_disable, local_bh_enable
 from netkit_edu.sim.dev import process_backlog
 from netkit_edu.sim.icmp import ping_v4_sendmsg

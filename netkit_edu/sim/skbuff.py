@@ -17,6 +17,7 @@ CHECKSUM_PARTIAL = 3  # the checksum field holds the pseudo-header's sum; the ha
 HOST, BROADCAST, MULTICAST, OTHERHOST = (
     int(PacketType.HOST), int(PacketType.BROADCAST), int(PacketType.MULTICAST), int(PacketType.OTHERHOST),
 )  # fmt: skip
+_ETH_P_802_3_MIN, _ETH_P_802_3, ETH_P_802_2 = 0x0600, 0x0001, 0x0004
 _BROADCAST_MAC = b"\xff" * 6
 
 
@@ -85,13 +86,20 @@ def eth_skb_pkt_type(skb: SkBuff, dev) -> None:
 
 
 def eth_type_trans(skb: SkBuff, dev) -> int:
-    """Take the Ethernet header off a frame that ``dev`` receives; return its ethertype, host order."""
+    """Take the Ethernet header off a frame that ``dev`` receives; return its protocol, host order."""
     skb.dev = dev
     skb.trace.hop("eth_type_trans", dev)
     skb.mac_header = skb.data
     skb.pull(ETH_HLEN)
     eth_skb_pkt_type(skb, dev)
-    return int.from_bytes(skb.buf[skb.mac_header + 12 : skb.mac_header + 14], "big")
+    return eth_protocol(int.from_bytes(skb.buf[skb.mac_header + 12 : skb.mac_header + 14], "big"), skb.buf, skb.data)
+
+
+def eth_protocol(ethertype: int, buf: bytearray, at: int) -> int:
+    """Return what a frame carries from ``at`` on: with a length for its ethertype that is 802.2, or Novell's 802.3."""
+    if ethertype >= _ETH_P_802_3_MIN:
+        return ethertype
+    return _ETH_P_802_3 if buf[at : at + 2] == b"\xff\xff" else ETH_P_802_2
 
 
 def skb_checksum_help(skb: SkBuff) -> None:

@@ -6,13 +6,12 @@ Mirrors parts of net/core/skbuff.c, include/linux/if_vlan.h and net/core/dev.c, 
 from __future__ import annotations
 
 from netkit_edu.engine.skb import SkBuff
-from netkit_edu.sim.skbuff import OTHERHOST, kfree_skb_reason
+from netkit_edu.sim.skbuff import OTHERHOST, eth_protocol, kfree_skb_reason
 
 VLANS = (0x8100, 0x88A8)  # ethertypes: 802.1Q and 802.1AD
 VLAN_HLEN = 4  # bytes of a tag
 VLAN_VID_MASK = 0x0FFF
 _MACS = 12  # bytes of the two addresses
-_ETH_P_802_3_MIN, _ETH_P_802_3, _ETH_P_802_2 = 0x0600, 0x0001, 0x0004
 
 
 def skb_vlan_untag(skb: SkBuff) -> bool:
@@ -24,9 +23,7 @@ def skb_vlan_untag(skb: SkBuff) -> bool:
     skb.vlan_present, skb.vlan_proto = 1, skb.protocol
     skb.vlan_tci = int.from_bytes(skb.buf[at : at + 2], "big")
     protocol = int.from_bytes(skb.buf[at + 2 : at + 4], "big")
-    if protocol < _ETH_P_802_3_MIN:
-        protocol = _ETH_P_802_3 if skb.buf[at + 4 : at + 6] == b"\xff\xff" else _ETH_P_802_2
-    skb.protocol = protocol
+    skb.protocol = eth_protocol(protocol, skb.buf, at + 4)
     mac = skb.mac_header
     skb.buf[mac + VLAN_HLEN : mac + VLAN_HLEN + _MACS] = skb.buf[mac : mac + _MACS]
     skb.mac_header += VLAN_HLEN
