@@ -79,9 +79,9 @@ class Machine:
         return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
 
     def output(self, *command: str) -> str:
-        """What a command prints, at most five seconds long; "" where it fails."""
+        """What a command prints within half a minute, as a busy machine may take for apt's lists; "" where it fails."""
         try:
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30, check=False)
         except (OSError, subprocess.SubprocessError):
             return ""
         return done.stdout
@@ -116,6 +116,17 @@ class Machine:
             return image.present()
         except (ImportError, NetkitEduError):
             return None
+
+    def no_room(self) -> str:
+        """Why a snapshot could not be kept on this machine, or ""."""
+        try:
+            from netkit_edu.vm import cache
+
+            return cache.lacking()
+        except ImportError:
+            return ""
+        except NetkitEduError as error:
+            return str(error)
 
     def fetched_kernel(self) -> str:
         """The release of a guest's kernel that was downloaded before, or ""."""
@@ -296,8 +307,8 @@ def probe_guest_kernel(machine: Machine | None = None) -> Finding:
 
 def _newest_kernel_package(machine: Machine) -> str:
     """The package that would be downloaded of those apt knows by name, or ""."""
-    names = [name for prefix in PACKAGES for name in machine.output("apt-cache", "pkgnames", prefix).split()]
-    return next(iter(choose(names)), "")
+    names = machine.output("apt-cache", "pkgnames", os.path.commonprefix(PACKAGES)).split()
+    return next(iter(choose([name for name in names if name.startswith(PACKAGES)])), "")
 
 
 def probe_snapshot(machine: Machine | None = None) -> Finding:
@@ -308,6 +319,9 @@ def probe_snapshot(machine: Machine | None = None) -> Finding:
         return Finding("vm snapshot", True, f"Linux {_with_note(facts['kernel'])}, {size}")
     if machine.which("qemu-system-x86_64") is None:
         return Finding("vm snapshot", False, "none: it takes QEMU")
+    if why := machine.no_room():
+        detail, _, remedy = why.rpartition(": ")
+        return Finding("vm snapshot", False, detail, remedy)
     return Finding("vm snapshot", False, 'not made yet: the first Lab("vm") makes it', "python -m netkit_edu vm build")
 
 

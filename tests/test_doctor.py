@@ -36,7 +36,7 @@ class Made(doctor.Machine):
             {},
         )
         self.clang, self.bpf, self.kept, self.downloaded = None, errno.EPERM, None, ""
-        self.headers = None
+        self.headers, self.lacking = None, ""
         self.answers = (Answer("privileges", False, f"the door lacks {LACKS}", "see DOOR.md"),)
         for name, value in facts.items():
             setattr(self, name, value)
@@ -70,6 +70,9 @@ class Made(doctor.Machine):
 
     def kernel_headers(self):
         return self.headers
+
+    def no_room(self):
+        return self.lacking
 
     def host(self):
         return HostReport(self.release, tuple(self.answers))
@@ -238,6 +241,16 @@ def test_snapshot_of_another_kernel_says_in_its_line_that_it_differs(tmp_path):
 def test_snapshot_that_is_not_made_yet_can_be(tmp_path):
     finding = doctor.probe_snapshot(Made(tmp_path, programs={"qemu-system-x86_64"}))
     assert not finding.ok and finding.remedy == "python -m netkit_edu vm build"
+
+
+def test_snapshot_that_cannot_be_kept_is_told_before_anyone_tries(tmp_path):
+    why = "no room in /c (a virtual machine's files take 300 MB): free some, or set NETKIT_EDU_CACHE"
+    finding = doctor.probe_snapshot(Made(tmp_path, programs={"qemu-system-x86_64"}, lacking=why))
+    assert finding[1:] == (
+        False,
+        "no room in /c (a virtual machine's files take 300 MB)",
+        "free some, or set NETKIT_EDU_CACHE",
+    )
 
 
 def test_no_guest_kernel_points_to_apts_lists(bare):

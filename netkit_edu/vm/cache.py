@@ -20,6 +20,7 @@ from netkit_edu.errors import BackendUnavailable, NetkitEduError
 from netkit_edu.program.cache import cache_folder, write_whole
 
 MOST = 1 << 30  # bytes of snapshots; NETKIT_EDU_VM_CACHE_MB says otherwise
+ROOM = 300  # MB that the first snapshot and what it is made from take, with what lies about meanwhile
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
 _UNFINISHED = ".new-"
@@ -166,10 +167,26 @@ def locked(waiting: Callable[[], None] | None) -> Iterator[Path]:
 def trouble(place: Path, error: OSError) -> str:
     """Return in one line why something could not be made in a folder of ours, and what to do."""
     if error.errno in _FULL:
-        return f"no room in {place} (a virtual machine's files take 250 MB): free some, or set NETKIT_EDU_CACHE"
+        return f"no room in {place} (a virtual machine's files take {ROOM} MB): free some, or set NETKIT_EDU_CACHE"
     if error.errno in _CLOSED:
         return f"{place} cannot be written to ({error.strerror}): set NETKIT_EDU_CACHE to a folder that can"
     return f"no virtual machine can be made here: {error.strerror or error}"
+
+
+def lacking() -> str:
+    """Return in one line why no snapshot can be made in the folder; "" where nothing is to be seen against it.
+
+    Raises:
+        BackendUnavailable: this user has no such folder.
+    """
+    place = there = folder()
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        number = errno.EACCES if there.is_dir() else errno.ENOTDIR
+        return trouble(place, OSError(number, os.strerror(number)))
+    free = os.statvfs(there)
+    return trouble(place, OSError(errno.ENOSPC, "")) if free.f_bavail * free.f_frsize < ROOM * 10**6 else ""
 
 
 def tidy() -> None:

@@ -156,9 +156,20 @@ def test_using_a_snapshot_does_not_touch_its_file(place):
 
 
 def test_full_disk_is_said_with_what_to_do_wherever_it_is_met(place):
-    with pytest.raises(BackendUnavailable, match=r"no room in .* 250 MB.*NETKIT_EDU_CACHE"), cache.locked(None):
+    with pytest.raises(BackendUnavailable, match=r"no room in .* 300 MB.*NETKIT_EDU_CACHE"), cache.locked(None):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [path.name for path in place.iterdir()] == ["lock"]
+
+
+def test_folder_without_room_or_rights_is_told_beforehand(place, monkeypatch):
+    assert cache.lacking() == ""
+    monkeypatch.setenv("NETKIT_EDU_VM_CACHE", str(place / "not" / "yet"))
+    assert cache.lacking() == ""
+    monkeypatch.setattr(cache.os, "access", lambda path, how: path != place)
+    assert "cannot be written to" in cache.lacking()
+    monkeypatch.undo()
+    monkeypatch.setattr(cache, "ROOM", 10**12)
+    assert "no room in" in cache.lacking()
 
 
 def test_kernels_refusal_while_one_builds_stays_what_it_is(place):
