@@ -18,7 +18,7 @@ FILES = [("inside", file) for file in guest.INSIDE] + [("outside", file) for fil
 @pytest.fixture(scope="module")
 def cases():
     require("guest")
-    return guest.run(guest.INSIDE, guest.OUTSIDE)
+    return guest.run((*guest.INSIDE, *guest.ELSEWHERE), guest.OUTSIDE)
 
 
 @pytest.mark.guest
@@ -34,6 +34,12 @@ def test_all_pass_on_a_kernel_with_netkit(cases, where, file):
 @pytest.mark.parametrize("file", guest.INSIDE)
 def test_what_the_guest_is_to_run_exists(file):
     assert (ROOT / file).is_file()
+
+
+@pytest.mark.parametrize("word", guest.ELSEWHERE)
+def test_what_the_guest_leaves_to_others_exists(word):
+    file, _, name = word.removeprefix("--deselect=").partition("::")
+    assert f"def {name}(" in (ROOT / file).read_text()
 
 
 def test_only_what_the_simulator_alone_can_run_may_be_skipped():

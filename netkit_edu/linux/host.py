@@ -102,6 +102,7 @@ def _start(key: tuple[str, str]) -> Door:
         door.call("prctl", _PR_SET_NAME, NAME.encode() + b"\0")
         _machines[key] = _machine(door)
         leave_the_machine(door)
+        spare.settle(door)
         return door
     except KernelError as error:
         door.close()

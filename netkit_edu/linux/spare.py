@@ -2,8 +2,8 @@
 
 Starting a door and setting up its recording is most of what it takes until a lab stands; a door that was used has both.
 Before it waits it lets go of all that its lab held (every descriptor but those of the recording), moves from the lab's
-namespaces to an empty one, and is on all CPUs again. A door in which something was done that this does not undo
-(`Door.reusable`) is not kept. After `SECONDS`, or when Python ends, the one that waits goes, too.
+namespaces back to the empty one that it was given first, and is on all CPUs again. A door in which something was done
+that this does not undo (`Door.reusable`) is not kept. After `SECONDS`, or when Python ends, the one that waits goes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import NamedTuple
 
 from netkit_edu.errors import DoorError, KernelError
 from netkit_edu.linux.door import Door
-from netkit_edu.linux.syscalls import CLONE_NEWNET
+from netkit_edu.linux.netns import OWN_NET, open_file
+from netkit_edu.linux.syscalls import O_CLOEXEC
 from netkit_edu.linux.trace_setup import FIRST, LINKS
 
 SECONDS = 3.0  # how long it waits
 EXIT_S = 2.0  # seconds for a door to exit once its stream is closed
 _STREAMS = 3  # descriptors that it was started with
+_HOME = LINKS.stop  # the descriptor of its first namespace
 _ALL = 0xFFFF_FFFF
 _MASK = 128  # bytes of a set of CPUs
 
@@ -48,6 +50,15 @@ def end(door: Door) -> None:
         with contextlib.suppress(PermissionError):  # not ours to kill where sudo started it; it exits by itself
             door.child.kill()
             door.child.wait()
+
+
+def settle(door: Door) -> None:
+    """Have a door remember where it is now, an empty network namespace, as the place where it will wait."""
+    batch = door.batch()
+    here = open_file(batch, OWN_NET)
+    batch.call("dup3", here, _HOME, O_CLOEXEC)
+    batch.call("close", here)
+    batch.run()
 
 
 def keep(door: Door, key: object, cpus: tuple[int, ...]) -> bool:
@@ -114,10 +125,10 @@ def _expire(door: Door) -> None:
 def _wipe(door: Door, cpus: tuple[int, ...]) -> None:
     mask = sum(1 << cpu for cpu in cpus).to_bytes(_MASK, "little")
     batch = door.batch()
-    batch.call("unshare", CLONE_NEWNET)
+    batch.setns(_HOME)
     batch.call("sched_setaffinity", 0, _MASK, mask)
     batch.call("close_range", _STREAMS, FIRST - 1, 0)
-    batch.call("close_range", LINKS.stop, _ALL, 0)
+    batch.call("close_range", _HOME + 1, _ALL, 0)
     batch.run()
 
 
