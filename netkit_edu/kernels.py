@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 COURSE = "6.12.117"  # Debian's; what the simulator does, and what the recordings were made on
-MEASURED = (COURSE, "6.16.12", "7.3.4")  # all contract tests ran on these
+MEASURED = (COURSE, "6.16.12", "7.0.13", "7.3.4")  # all contract tests ran on these
 # The rows were measured on these: Ubuntu's where a number follows a hyphen, else Debian's
 RUN = ("6.8.0-31", "6.8.0-151", "6.11.0-29", "6.12.107", COURSE, "6.14.0-37", "6.16.12", "6.17.13", "6.18.15",
        "6.19.14", "7.0.13", "7.1.13", "7.2.12", "7.3.4")  # fmt: skip
@@ -158,6 +158,7 @@ _SCRUB = "netkit: Add option for scrubbing skb meta data, of October 2024: in 6.
 _MAC = "d6fe532b7499, of May 2024, in 6.9.y too"
 _PASS = "3998d184267d, of May 2024, in 6.9.y too"
 _CONTEXT = "bpf_net_context: before, the target lay in a variable of the CPU"
+_NEGATIVE = ("EINVAL", "ifindex can't be negative")
 _NO_MAC = ("EOPNOTSUPP", "Setting Ethernet address is not supported")
 _SHORT = ("ERANGE", "Attribute failed policy validation")
 _TAGS = "6.8.0-151 6.12.107 6.12.117 7.1.13 7.2.12 7.3.4"
@@ -205,6 +206,10 @@ _ROWS = (
         (*_scrub(None, _fixed("scrubbing")), Step("6.14", _fixed("link peer scrubbing"), _ROOM))),
     Row("change-headroom", "HEADROOM in a change", "1.6.2", "drivers/net/netkit.c:netkit_change_link",
         (Step("6.7", None), Step("6.14", _fixed("link headroom"), _ROOM))),
+    Row("change-tailroom", "TAILROOM in a change", "1.6.2", "drivers/net/netkit.c:netkit_change_link",
+        (Step("6.7", None), Step("6.14", _fixed("link tailroom"), _ROOM))),
+    Row("change-pairing", "PAIRING in a change", "1.6.2", "drivers/net/netkit.c:netkit_change_link",
+        (Step("6.7", None), Step("7.1", _fixed("link pairing")))),
     Row("attributes", "the attributes that a device tells of itself", "1.2", "drivers/net/netkit.c:netkit_fill_info",
         (*_scrub(tuple(n for n in _PAIR if "scrub" not in n), _PAIR), Step("6.14", _WITH_ROOMS, _ROOM),
          Step("7.1", tuple(sorted((*_WITH_ROOMS, "pairing")))))),
@@ -226,7 +231,10 @@ _ROWS = (
          Step("7.3", "the packet leaves by the other end, whose programs run"))),
     Row("negative-or-short", "a negative ifindex and a SCRUB of no bytes at creation: which is told", "1.6.1",
         "net/core/rtnetlink.c:rtnl_newlink",
-        (Step("6.7", ("EINVAL", "ifindex can't be negative")), Step("6.14", _SHORT))),
+        (Step("6.7", _NEGATIVE), Step("6.14", _SHORT))),
+    Row("negative-or-mac", "a negative ifindex and an address of zeros at creation: which is told", "1.6.1",
+        "net/core/rtnetlink.c:rtnl_newlink",
+        (Step("6.7", _NO_MAC, _MAC), Step("6.8.0-151", _NEGATIVE), Step("6.14", ("EADDRNOTAVAIL", "")))),
     Row("detach-unasked", "BPF_PROG_DETACH of the only program, without CAP_NET_ADMIN and without naming it", "1.6.5",
         "kernel/bpf/syscall.c:bpf_prog_detach",
         _where("6.8.0-151 6.12.117 6.18.15 6.19.14 7.0.13 7.1.13 7.2.12 7.3.4", "EPERM", "done")),

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from netkit_edu.compare import generator, surprises
+from netkit_edu.compare import generator, otherkernels, surprises
 from netkit_edu.compare.judge import Difference, differences
 from netkit_edu.compare.machine import Machine
 from netkit_edu.compare.run import Endless, Outcome, execute
@@ -73,7 +73,8 @@ class Comparison:
         """Execute a scenario on both, and tell what nothing explains."""
         left = self.execute(scenario, self.left)
         right = self.execute(scenario, self.right)
-        found, names = surprises.explain(scenario, differences(left, right), self.known)
+        known = (*self.known, *otherkernels.surprises(self.right.lab.kernel))
+        found, names = surprises.explain(scenario, differences(left, right), known)
         self.tally.explained.update(set(names))
         return Disagreement(scenario, found, scenario.name, left, right)
 

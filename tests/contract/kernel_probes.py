@@ -223,8 +223,9 @@ def segments_at_tcx(lab) -> int:
     return first.maps["seen"][0]["gso_segs"]
 
 
-def negative(lab):
-    return refusal(lambda: lab.host.sys.link_create(data={IflaNetkit.SCRUB: b""}, ifindex=-1))
+def negative(attrs: dict, data: dict) -> Callable:
+    """Return the probe of what a creation with a negative number is answered."""
+    return lambda lab: refusal(lambda: lab.host.sys.link_create(attrs=attrs, data=data, ifindex=-1))
 
 
 def detach_unasked(lab) -> str:
@@ -287,6 +288,8 @@ PROBES: dict[str, Callable[[Any], Any]] = {
     "change-scrub": change({IflaNetkit.SCRUB: u32(1)}),
     "change-peer-scrub": change({IflaNetkit.PEER_SCRUB: u32(1)}),
     "change-headroom": change({IflaNetkit.HEADROOM: b"\40\0"}),
+    "change-tailroom": change({IflaNetkit.TAILROOM: b"\40\0"}),
+    "change-pairing": change({IflaNetkit.PAIRING: u32(0)}),
     "attributes": lambda lab: tuple(sorted(lab.pair("probed").primary.info.info)),
     "pairing": pairing,
     "single-attach": single_attach,
@@ -295,7 +298,8 @@ PROBES: dict[str, Callable[[Any], Any]] = {
     "rx-queues": lambda lab: refusal(lambda: lab.pair("probed", attrs={"num_rx_queues": 1025})),
     "link-create-bytes": link_create_bytes,
     "redirect-peer-egress": redirect_peer_egress,
-    "negative-or-short": negative,
+    "negative-or-short": negative({}, {IflaNetkit.SCRUB: b""}),
+    "negative-or-mac": negative({Ifla.ADDRESS: bytes(6)}, {}),
     "detach-unasked": detach_unasked,
     "neigh-down": neighbour_down,
     "frag-needed": learnt,
