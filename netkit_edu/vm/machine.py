@@ -50,7 +50,7 @@ class Machine:
     def settled(self) -> None:
         """Say that every lab begins as this one did so far: the next finds it done."""
         asked = self.door.end()
-        with contextlib.suppress(VMError, BackendUnavailable):  # it was a convenience
+        with contextlib.suppress(VMError, BackendUnavailable, OSError):  # it was a convenience
             rehearsal.settle(self._plain, asked, self._rehearsed, self.door.missed)
 
     def close(self) -> None:

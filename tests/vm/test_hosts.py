@@ -92,6 +92,15 @@ def test_another_user_starts_from_a_cache_that_may_only_be_read():
         assert state(Path(folder)) == before
 
 
+def test_rehearsal_that_cannot_be_kept_is_no_harm(monkeypatch):
+    def closed(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(rehearsal, "settle", closed)
+    with nk.Lab("vm") as lab:
+        assert lab.pod("db", device="netkit").ping(lab.outside)
+
+
 def test_cache_that_cannot_be_written_to_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NETKIT_EDU_VM_CACHE", str(tmp_path / "file" / "vm"))
