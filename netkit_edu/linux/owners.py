@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from netkit_edu.linux.records import Record
 from netkit_edu.linux.way import Way, Where
+from netkit_edu.linux.words import Asked
 from netkit_edu.uapi import Context
 
 COPIES = {"udp_queue_rcv_one_skb", "ping_queue_rcv_skb"}  # what sockets are given may be a copy of its own
@@ -36,7 +37,7 @@ class Packet:
 
     ``released``: its memory is given back; ``held``: a socket has it; ``on_wire``: it is on a cable, to ``other`` once
     that is known; ``carried``: it came over one, where no socket comes along; ``receiver``: inode and ifindex of the
-    device that it was to cross over to; ``length``: its bytes when it was to be redirected.
+    device that it was to cross over to; ``asked``: where to it was to be redirected.
     """
 
     way: Way
@@ -46,7 +47,7 @@ class Packet:
     other: Where | None = None
     carried: bool = False
     receiver: tuple[int, int] = (0, 0)
-    length: int = 0
+    asked: Asked = Asked()  # noqa: RUF009  a tuple
     hook: Hook | None = None
 
 

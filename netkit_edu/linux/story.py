@@ -27,6 +27,7 @@ _CABLE = {"__dev_forward_skb", "__dev_forward_skb2", "skb_scrub_packet", "eth_ty
 _RUNNING = {"netkit_xmit", "skb_scrub_packet", "__dev_queue_xmit", "__netif_receive_skb_core", "bpf_prog_run"}
 _ROUTING = {"ip_route_output_flow", "ip_route_input_slow", *_ANSWERS}  # onward, the sender is looked up, too
 _LOOKUP = "fib_table_lookup"
+_RI_INIT = 1 << 1  # of bpf_redirect_info.kern_flags: what it holds is valid (BPF_RI_F_RI_INIT)
 _CODES = {int(one): one.name for one in Verdict}
 
 
@@ -146,7 +147,7 @@ class Story:
                 way.take_back()  # the neighbour's address was only due to be confirmed
             packet.hook = Hook(place, "tcx egress")
         elif name == "skb_do_redirect":
-            packet.length = record.length
+            packet.asked = self._asked(record, packet)
             place = packet.hook.place if packet.hook is not None else place
         elif kind is HopKind.DRIVER:
             packet.hook = Hook(place)
@@ -160,6 +161,14 @@ class Story:
             way.name(record.bytes, name == "__dev_queue_xmit")
         if FUNCTIONS[record.number].symbol == "dummy_xmit":
             way.end(FateKind.TRANSMITTED, place)
+
+    def _asked(self, record: Record, packet: Packet) -> words.Asked:
+        """What a redirect is to do: the program that asked for it has left word with its task."""
+        known = record.second & _RI_INIT
+        ifindex, flags = (record.also & 0xFFFFFFFF, record.also >> 32) if known else (0, 0)
+        ingress = packet.hook is not None and packet.hook.name == "tcx ingress"
+        target = self._names.devices.get((record.inode, ifindex))
+        return words.Asked(record.length, ifindex, flags, self._place(record).node, target, ingress)
 
     def _segments(self, record: Record, way: Way, place: Where) -> bool:
         """Cutting up for a device, or else for the IP layer, or for a socket, which is no step of its own."""
@@ -281,7 +290,7 @@ class Story:
         self._owners.take(record, way)
         reason = self._names.reasons.get(record.also, str(record.also))
         where = self._names.functions.name(record.second)
-        fate, said = words.drop(reason, where, record, way, hook.ran if hook else (), packet.length)
+        fate, said = words.drop(reason, where, record, way, hook.ran if hook else (), packet.asked)
         place = hook.place if hook and where in ("netkit_xmit", "skb_do_redirect") else self._place(record, way)
         if where in ("__dev_forward_skb2", "veth_xmit"):
             place = self._names.devices.get(packet.receiver, place)

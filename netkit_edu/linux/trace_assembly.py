@@ -124,6 +124,7 @@ if r2 == 4 goto qdisc
 if r2 == 5 goto other
 if r2 == 6 goto flow
 if r2 == 7 goto segments
+if r2 == 8 goto redirect
 *(u64 *)(r10 -128) = r0
 goto bytes
 neighbour:
@@ -141,6 +142,9 @@ r0 += r1
 goto bytes
 flow:
 {read_flow}
+goto bytes
+redirect:
+{read_redirect}
 goto bytes
 point:
 {read_point}

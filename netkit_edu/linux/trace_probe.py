@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 
+from netkit_edu.errors import ObjectError
 from netkit_edu.linux.kernelbtf import KernelBtf
 from netkit_edu.linux.trace_assembly import END, START
 from netkit_edu.linux.trace_table import FIB_LOOKUP, KFREE_SKB, VALUE, VERDICT, Function
@@ -22,7 +23,7 @@ BYTES_MOST = 2048  # bytes of a packet in one record
 # skb, also, ifindex, inode of the namespace, number, cpu, preempt count, length, ethertype, bytes, second, task, flags
 RECORD = struct.Struct("<QQIIHHIIHHQII")
 _ARGUMENTS = (112, 104, 96, 88, 72, 64)  # offsets of di, si, dx, cx, r8, r9 in struct pt_regs (x86-64)
-_READ = 113  # bpf_probe_read_kernel
+_READ, _CURRENT_TASK = 113, 35  # bpf_probe_read_kernel, bpf_get_current_task
 
 
 def _read(to: int, size: int, base: str, off: int) -> str:
@@ -38,6 +39,33 @@ def _select(register: str) -> str:
 def _take(offsets: Iterable[int]) -> str:
     """Keep the arguments that lie at these offsets of the context."""
     return "\n".join(f"r1 = *(u64 *)(r6 +{off})\n*(u64 *)(r10 {8 * n - 72}) = r1" for n, off in enumerate(offsets))
+
+
+def _redirect(btf: KernelBtf) -> str:
+    """Read what the task's redirect is to be: ``also`` is ifindex and flags << 32, ``second`` whether that is valid.
+
+    Before 6.11 the kernel keeps it for each CPU, where it is not read.
+    """
+    nothing = "r1 = 0\n*(u64 *)(r10 -96) = r1"
+    try:
+        context = btf.offset("task_struct", "bpf_net_context")
+        index, flags = (btf.offset("bpf_net_context", f"ri.{field}") for field in ("tgt_index", "flags"))
+        valid = btf.offset("bpf_net_context", "ri.kern_flags")
+    except ObjectError:
+        return nothing
+    return f"""
+    {nothing}
+    call {_CURRENT_TASK}
+    {_read(-8, 8, "r0", context)}
+    r0 = *(u64 *)(r10 -8)
+    if r0 == 0 goto bytes
+    *(u64 *)(r10 -16) = r0
+    {_read(-128, 4, "r0", index)}
+    r0 = *(u64 *)(r10 -16)
+    {_read(-124, 4, "r0", flags)}
+    r0 = *(u64 *)(r10 -16)
+    {_read(-96, 4, "r0", valid)}
+    """
 
 
 class Probes:
@@ -79,6 +107,7 @@ class Probes:
             read_neighbour=_read(-128, 4, "r0", at("neighbour", "primary_key")),
             read_end=_read(-8, 4, "r9", at("sk_buff", "end")),
             read_segments=_read(-128, 4, "r0", at("skb_shared_info", "gso_size")),
+            read_redirect=_redirect(btf),
             read_flow=_read(-128, 4, "r0", at("flowi4", "__fl_common.flowic_oif")),
             read_point=_read(-128, 1, "r0", at("nf_hook_state", "hook")),
             read_qdisc_ops=_read(-8, 8, "r0", at("Qdisc", "ops")),

@@ -14,7 +14,7 @@ from netkit_edu.journey import HopKind
 _DRIVER, _QUEUE, _HOOK, _DELIVER = HopKind.DRIVER, HopKind.QUEUE, HopKind.HOOK, HopKind.DELIVER
 
 NO_NET, OF_NET, OF_SOCK, OF_SOCKET = range(4)  # what the argument is that tells the namespace
-NOTHING, NEIGHBOUR, HOOK_POINT, VALUE, QDISC, DEVICE, FLOW, SEGMENTS = range(8)  # what is read besides
+NOTHING, NEIGHBOUR, HOOK_POINT, VALUE, QDISC, DEVICE, FLOW, SEGMENTS, REDIRECT = range(9)  # what is read besides
 NO_BYTES, FROM_IP, FROM_FRAME = range(3)  # which bytes of the packet: from its network header, or a whole ARP frame
 
 
@@ -97,7 +97,7 @@ FUNCTIONS = (
     F("__netif_rx", 1),
     F("netif_rx_internal", 1),
     F("enqueue_to_backlog", 1, kind=_QUEUE),
-    F("skb_do_redirect", 1),
+    F("skb_do_redirect", 1, what=REDIRECT),
     F("__bpf_redirect", 1, dev=2),
     F("bpf_clone_redirect", 1),
     # the softirq

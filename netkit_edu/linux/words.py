@@ -6,10 +6,11 @@ import bisect
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from netkit_edu.journey import FateKind, Hop, HopKind
 from netkit_edu.linux.records import Record
-from netkit_edu.linux.way import Way
+from netkit_edu.linux.way import Way, Where
 from netkit_edu.packet import IP_HLEN
 from netkit_edu.uapi import ETH_HLEN, ETH_P_IP, ETH_P_IPV6, IFF_UP, Verdict
 
@@ -20,7 +21,25 @@ _QDISCS = {"pfifo_fa": "pfifo_fast"}  # the record holds eight letters
 _NOT_SPECIFIED = "NOT_SPECIFIED"
 _LLC = 0x0400  # ETH_P_802_2 as it lies in memory
 _EVERYONE = b"\xff" * 4
+_BPF_F_NEIGH, _BPF_F_PEER = 1 << 16, 1 << 17
+_PAIRS = ("netkit", "veth", "nic")  # a lab's card is an end of a pair, too
 _REDIRECTING = ("skb_do_redirect", "bpf_out_neigh_v4")
+
+
+class Asked(NamedTuple):
+    """What a redirect was to do.
+
+    ``length``: the packet's bytes as it began; ``ifindex``, ``flags``: what the program's helper was given and stands
+    for, 0 without one; ``node``: in whose namespace; ``target``: the device, None if there is none of that number;
+    ``ingress``: whether the program is at tcx ingress.
+    """
+
+    length: int = 0
+    ifindex: int = 0
+    flags: int = 0
+    node: str = ""
+    target: Where | None = None
+    ingress: bool = False
 
 
 class Places:
@@ -102,7 +121,7 @@ def arp(packet: bytes, ours: bool, asked: bool) -> tuple[bool, str]:
 
 
 def drop(
-    reason: str, place: str, record: Record, way: Way, ran: Sequence[tuple[str, int]], length: int = 0
+    reason: str, place: str, record: Record, way: Way, ran: Sequence[tuple[str, int]], asked: Asked | None = None
 ) -> tuple[FateKind, str]:
     """Return how a packet ended that was freed, and what to say of it.
 
@@ -110,7 +129,7 @@ def drop(
         reason: the kernel's, without its prefix.
         place: the function that freed it.
         ran: name and code of the programs that ran since the driver, or the hook, was entered.
-        length: bytes that it had when it was last to be redirected.
+        asked: where to it was last to be redirected.
     """
     up = bool(record.flags & IFF_UP)
     if reason == "QDISC_DROP" and way.last == "noop_enqueue":
@@ -126,7 +145,7 @@ def drop(
     if place == "netkit_xmit":
         return FateKind.DROPPED, _netkit(record, way, ran)
     if place in ("skb_do_redirect", "__bpf_redirect", "bpf_clone_redirect", "__bpf_tx_skb", "bpf_out_neigh_v4"):
-        return _redirect(place, record, way, length)
+        return _redirect(place, record, way, asked or Asked())
     if place == "__dev_queue_xmit":
         return FateKind.DROPPED, "recursion limit reached" if up else "the device is down"
     if place in ("__dev_forward_skb2", "veth_xmit"):
@@ -186,7 +205,7 @@ def _forward(way: Way) -> str:
     return "receiver is down" if "dev_forward_skb_nomtu" in functions else "longer than the receiver's MTU"
 
 
-def _redirect(place: str, record: Record, way: Way, length: int) -> tuple[FateKind, str]:
+def _redirect(place: str, record: Record, way: Way, asked: Asked) -> tuple[FateKind, str]:
     """A redirect that leads nowhere tells nobody; one to a neighbour counts as dropped by its device.
 
     The latter takes the Ethernet header off before it looks for a neighbour, which the packet's length shows.
@@ -194,13 +213,30 @@ def _redirect(place: str, record: Record, way: Way, length: int) -> tuple[FateKi
     functions = [hop.function for hop in way.hops]
     if place in _REDIRECTING and functions.count("skb_do_redirect") > XMIT_RECURSION_LIMIT:
         return FateKind.DROPPED, "recursion limit reached on datapath, buggy bpf program?"
-    if place in _REDIRECTING and length - record.length == ETH_HLEN:
+    if place in _REDIRECTING and asked.length - record.length == ETH_HLEN:
         return _no_neighbour(record, way.hops[len(functions) - functions[::-1].index("skb_do_redirect") :])
     if functions.count("__bpf_redirect") > 4:
         return FateKind.LOST, "recursion limit reached on datapath, buggy bpf program?"
     if place == "__bpf_redirect":
         return FateKind.LOST, "no Ethernet header to send it with"
-    return FateKind.LOST, "redirect to no device"
+    return FateKind.LOST, _nowhere(asked)
+
+
+def _nowhere(asked: Asked) -> str:
+    """Return why a redirect went no further than skb_do_redirect; of another end's state nothing is seen."""
+    target = asked.target
+    if target is None:
+        named = f": {asked.node} has no device {asked.ifindex}" if asked.ifindex else ""
+        return f"redirect to no device{named}"
+    if asked.flags & _BPF_F_PEER:
+        if not asked.ingress:
+            return "redirect_peer works at tcx ingress only"
+        if target.kind not in _PAIRS:
+            return f"redirect_peer: {target.device} has no other end"
+        return f"redirect_peer: the other end of {target.device} is down or in the same namespace"
+    if asked.flags & _BPF_F_NEIGH:
+        return "redirect_neigh: a frame to a group has no next hop"
+    return "redirect to no device"
 
 
 def _no_neighbour(record: Record, since: Sequence[Hop]) -> tuple[FateKind, str]:

@@ -22,7 +22,8 @@ FIELDS = {  # struct: its fields, each of eight bytes; a field that has fields i
     "socket": "sk", "dst_entry": "dev", "neighbour": "primary_key", "nf_hook_state": "hook", "Qdisc": "ops",
     "Qdisc_ops": "id", "fib_result": "prefix prefixlen type nhc", "fib_nh_common": "nhc_dev nhc_gw",
     "pcpu_hot": "preempt_count", "__fl_common": "flowic_oif", "flowi4": "__fl_common",
-    "skb_shared_info": "gso_size gso_segs",
+    "skb_shared_info": "gso_size gso_segs", "ri": "tgt_index flags kern_flags", "bpf_net_context": "ri",
+    "task_struct": "bpf_net_context",
 }  # fmt: skip
 
 
