@@ -28,18 +28,18 @@ def open_backend(name: str, cpus: int, backlog: int) -> tuple[Backend, Callable[
     return (_open_best if name == "auto" else _OPEN[name])(cpus, backlog)
 
 
-def host_has_netkit() -> bool:
-    """Return whether ``nk.Lab("host")`` works on this machine, with netkit devices."""
+def why_no_netkit_here() -> str:
+    """Return why ``nk.Lab("host")`` does not work on this machine, or not with netkit devices; "" if it does."""
     from netkit_edu.linux.probe import probe_host
 
     report = probe_host()
-    return report.ok and report["netkit"].ok
+    return report.why or ("" if report["netkit"].ok else str(report["netkit"]))
 
 
 def _open_best(cpus: int, backlog: int) -> tuple[Backend, Callable[[], None]]:
     for name in ("vm", "host"):
         try:
-            if name == "vm" or host_has_netkit():
+            if name == "vm" or not why_no_netkit_here():
                 return open_backend(name, cpus, backlog)
         except BackendUnavailable:
             continue

@@ -85,7 +85,7 @@ def test_auto_is_the_best_that_the_machine_has(monkeypatch, vm, netkit, host, be
         return lambda cpus, backlog: (opening._open_sim(cpus, backlog)[0], lambda: chosen.append(name))
 
     chosen = []
-    monkeypatch.setattr(opening, "host_has_netkit", lambda: netkit)
+    monkeypatch.setattr(opening, "why_no_netkit_here", lambda: "" if netkit else "no such device")
     monkeypatch.setitem(opening._OPEN, "vm", simulator("vm") if vm else _no)
     monkeypatch.setitem(opening._OPEN, "host", simulator("host") if host else _no)
     with nk.Lab("auto"):

@@ -12,6 +12,7 @@ from netkit_edu.course import recordings
 from netkit_edu.course.dependence import code_of
 from netkit_edu.errors import BackendUnavailable, CourseError, UsageError
 from netkit_edu.lab import Lab
+from netkit_edu.opening import why_no_netkit_here
 
 CHOICES = ("vm", "host", "recorded")
 RECORDED = "recordings are asked for"
@@ -59,12 +60,13 @@ def on_linux(
         UsageError: there is no such backend.
     """
     why = ""
-    for name in _places(backend, bcc):
+    places = _places(backend, bcc)
+    for name in places:
         if name == "recorded":
             why = RECORDED
             break
         try:
-            if bcc and (lacking := _no_bcc()):
+            if lacking := _lacking(name, bcc, len(places) == 1):
                 raise BackendUnavailable(lacking)
             with Lab(name, **lab_options) as lab:
                 return _live(key, lab, fn(lab), bcc)
@@ -89,10 +91,13 @@ def _places(backend: str | None, bcc: bool) -> tuple[str, ...]:
     return (wanted,) if wanted else ("vm", "host")
 
 
-def _no_bcc() -> str:
-    from netkit_edu.linux.bcc import why_not
+def _lacking(name: str, bcc: bool, chosen: bool) -> str:
+    """Return what a backend does not have that the piece needs; a host that somebody chose may be without netkit."""
+    if bcc:
+        from netkit_edu.linux.bcc import why_not
 
-    return why_not()
+        return why_not()
+    return why_no_netkit_here() if name == "host" and not chosen else ""
 
 
 def _live(key: str, lab: Lab, value, bcc: bool) -> OnLinux:

@@ -80,6 +80,21 @@ def test_what_turns_out_in_the_middle_not_to_run_here_is_shown_as_recorded(monke
     assert (got.value, got.live) == (7, False) and "tracefs cannot be mounted" in got.label
 
 
+@pytest.mark.parametrize(("chosen", "live"), [("", False), ("host", True)])
+def test_a_host_without_netkit_is_taken_only_if_somebody_chose_it(monkeypatch, chosen, live):
+    def lab(name, **options):
+        if name == "vm":
+            raise BackendUnavailable("no QEMU")
+        return nk.Lab("sim", **options)
+
+    monkeypatch.setattr(linux, "Lab", lab)
+    monkeypatch.setattr(linux, "why_no_netkit_here", lambda: "no netkit device")
+    monkeypatch.setattr(recordings, "load", lambda key: recording(7))
+    monkeypatch.setenv("NETKIT_EDU_LINUX", chosen)
+    monkeypatch.delenv("NETKIT_EDU_BACKEND", raising=False)
+    assert nk.on_linux("09.x", lambda lab: 8).live == live
+
+
 def test_a_live_run_is_labelled_with_its_kernel(monkeypatch):
     monkeypatch.setattr(linux, "Lab", lambda name, **options: nk.Lab("sim", **options))
     monkeypatch.delenv("NETKIT_EDU_LINUX", raising=False)
