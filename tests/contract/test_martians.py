@@ -28,7 +28,7 @@ HOST, POD, BEYOND, NOBODY = "10.0.1.1", "10.0.1.2", "192.0.2.2", "10.0.1.77"
         (HOST, "10.0.1.255", OWN, "IP_LOCAL_SOURCE"),
         (HOST, "255.255.255.255", OWN, "IP_LOCAL_SOURCE"),
         (HOST, NOBODY, SOURCE, "IP_LOCAL_SOURCE"),
-        ("10.0.1.255", NOBODY, SOURCE, ""),
+        ("10.0.1.255", NOBODY, SOURCE, "IP_INVALID_SOURCE"),
         (POD, "224.0.0.5", "multicast group not joined", ""),
         ("0.1.2.3", HOST, "", ""),
         (POD, HOST, "", ""),
