@@ -59,7 +59,7 @@ SCRIPT = """#!/bin/sh
 exec >{lane}/console 2>&1
 PS4='+ $(cut -d" " -f1 /proc/uptime) '
 set -x
-modprobe -a loop ext4 veth dummy bridge
+modprobe -a loop ext4 veth dummy bridge sch_fq sch_fq_codel
 mkdir -p /run/base /run/lane && cd /run/lane
 mount -o loop,ro {base} /run/base
 tar -xf {lane}/repo.tar
