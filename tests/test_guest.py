@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.host import guest, guest_files
+from tests.host import guest, guest_files, share
 from tests.requires import ROOT, require
 
 CONTRACT = sorted(f"tests/contract/{path.name}" for path in (ROOT / "tests/contract").glob("test_*.py"))
@@ -45,6 +45,14 @@ def test_what_the_guest_leaves_to_others_exists(word):
 def test_only_what_the_simulator_alone_can_run_may_be_skipped():
     skipped = guest.Case("file", "name", "skipped", 0.0, f"conftest.py:9: {guest.SIMULATORS}")
     assert skipped.good and not skipped._replace(said="host: no").good and not skipped._replace(outcome="failed").good
+
+
+def test_a_share_is_the_same_each_time_and_has_a_test_of_each_file():
+    names = [f"tests/{file}.py::test[{n}]" for file in "abc" for n in range(200)] + ["tests/d.py::test_alone"]
+    third = share.chosen(names, 3)
+    assert share.chosen(names, 1) == names and third == share.chosen(names + ["tests/a.py::test_new"], 3)[: len(third)]
+    assert 150 < len(third) < 250 and "tests/d.py::test_alone" in third
+    assert {name.partition("::")[0] for name in share.chosen(names, 10**9)} == {f"tests/{f}.py" for f in "abcd"}
 
 
 def test_junits_words_are_read(tmp_path):
