@@ -283,7 +283,7 @@ class Story:
         if packet is None:
             return
         way, hook = packet.way, packet.hook
-        if packet.held:
+        if packet.held or way.last == "icmp_unreach":
             packet.held = False
             way.hops = [h._replace(kind=HopKind.FUNCTION) if h.kind is HopKind.DELIVER else h for h in way.hops]
             way.fate, way.arrived = None, b""

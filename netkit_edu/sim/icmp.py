@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 
 from netkit_edu.errors import KernelError
-from netkit_edu.sim.icmp_err import icmp_socket_deliver, icmp_unreach
+from netkit_edu.sim.icmp_err import icmp_socket_deliver, icmp_unreach, mangled
 from netkit_edu.sim.inet import IP_OFFSET, IPHDR_LEN, Iphdr, build_ip, ip_compute_csum, ip_hdr
 from netkit_edu.sim.ip_output import ip_send_skb
 from netkit_edu.sim.pmtu import dst_mtu
@@ -108,9 +108,13 @@ def icmp_rcv(skb, iph: Iphdr) -> None:
     elif kind == ICMP_ECHOREPLY:
         ping_rcv(skb, iph)
     elif kind in _ERRORS:
-        redirect = kind == ICMP_REDIRECT
-        deliver(skb, "icmp_redirect" if redirect else "icmp_unreach", f"type {kind} code {message[1]}", iph)
-        (icmp_socket_deliver if redirect else icmp_unreach)(skb, message)
+        handler, reason = "icmp_redirect" if kind == ICMP_REDIRECT else "icmp_unreach", mangled(message)
+        if reason:
+            skb.trace.hop(handler, dev)
+            SNMP_INC_STATS(net, "IcmpInErrors")
+            return kfree_skb_reason(skb, reason, dev)
+        deliver(skb, handler, f"type {kind} code {message[1]}", iph)
+        (icmp_socket_deliver if kind == ICMP_REDIRECT else icmp_unreach)(skb, message)
         consume_skb(skb, dev)
     else:
         deliver(skb, "icmp_discard", f"type {kind}", iph)

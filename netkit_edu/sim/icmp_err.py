@@ -18,11 +18,17 @@ _LEAST_QUOTE = 8  # bytes behind the IP header that an error quotes at least
 _ZERO_MTU, _NO_MORE, _STRICT = 1, 2, 3  # net.ipv4.ip_no_pmtu_disc, if it is not 0
 
 
+def mangled(message: bytes) -> str:
+    """Return the reason to drop an error that quotes no IP header, "" for one that does."""
+    quote = message[ICMPHDR_LEN:]
+    if message[0] == ICMP_REDIRECT:
+        return "PKT_TOO_SMALL" if len(quote) < IPHDR_LEN else ""
+    return "NOT_SPECIFIED" if len(quote) < IPHDR_LEN else "IP_INHDR" if quote[0] & 15 < IPHDR_LEN // 4 else ""
+
+
 def icmp_unreach(skb, message: bytes) -> None:
     """An error other than a redirect, given from its ICMP header."""
     quote, kind, code = message[ICMPHDR_LEN:], message[0], message[1]
-    if len(quote) < IPHDR_LEN or quote[0] & 15 < IPHDR_LEN // 4:
-        return SNMP_INC_STATS(skb.dev.net, "IcmpInErrors")
     mtu = 0
     if kind == ICMP_DEST_UNREACH:
         if code & 15 == ICMP_FRAG_NEEDED:
@@ -44,9 +50,8 @@ def icmp_socket_deliver(skb, message: bytes, mtu: int | None = None) -> None:
         mtu: of the path, in bytes, if that is what the error is about.
     """
     quote = message[ICMPHDR_LEN:]
-    ihl = (quote[0] & 15) * 4 if len(quote) >= IPHDR_LEN else 0
-    handler = ERR_HANDLERS.get(quote[9]) if ihl >= IPHDR_LEN else None
-    if ihl < IPHDR_LEN or len(quote) < ihl + _LEAST_QUOTE:
+    ihl, handler = (quote[0] & 15) * 4, ERR_HANDLERS.get(quote[9])
+    if len(quote) < ihl + _LEAST_QUOTE:
         SNMP_INC_STATS(skb.dev.net, "IcmpInErrors")
     elif handler is not None:
         handler(skb, ip_hdr(quote, 0), quote[ihl:], mtu)

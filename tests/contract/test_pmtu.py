@@ -192,6 +192,21 @@ def test_of_an_error_about_a_time_that_is_over_no_socket_hears(lab, con):
         assert con.snmp["IcmpInErrors"] == counted
 
 
+@pytest.mark.parametrize(
+    ("kind", "quote", "reason", "errors"),
+    [
+        (3, bytes(19), "NOT_SPECIFIED", 1), (5, bytes(19), "PKT_TOO_SMALL", 1), (3, b"\x44" + bytes(27), "IP_INHDR", 1),
+        (3, b"\x45" + bytes(19), "", 1), (3, b"\x45" + bytes(27), "", 0), (5, b"\x44" + bytes(27), "", 0),
+    ],
+)  # fmt: skip
+def test_an_error_that_quotes_no_ip_header_is_dropped(lab, con, kind, quote, reason, errors):
+    """And one that quotes too little behind it is taken, and counted."""
+    packet = nk.IP(src="10.66.6.6", dst=con.ip) / nk.ICMP(type=kind, code=1) / quote
+    journey = lab.host.send(packet, via="raw")
+    assert (journey.fate.delivered, journey.fate.reason) == (not reason, reason)
+    assert con.snmp["IcmpInErrors"] == errors
+
+
 # settings ------------------------------------------------------------------------------------------------------------
 
 
