@@ -117,8 +117,8 @@ node_modules/.ready:
 system:
 	@command -v apt-get >/dev/null || { echo "This is not an apt system; the packages are: $(SYSTEM)"; exit 1; }
 	@[ -z "$(SUDO)" ] || command -v sudo >/dev/null || { echo "There is no sudo here: run make system as root"; exit 1; }
-	@. /etc/os-release; echo "$$PRETTY_NAME: all packages are in the main suite of Debian 12 and Ubuntu 22.04 or later;"; \
-		echo "the guest's kernel comes from the same sources: Debian's 6.12 (cloud), or Ubuntu's 6.8 and later."
+	@. /etc/os-release; echo "$$PRETTY_NAME: tried on Debian 12 and 13 and on Ubuntu 24.04 (whose Chromium is a snap);"; \
+		echo "the guest's kernel comes from the same sources: Debian's 6.12 (cloud), or Ubuntu's nearest to it."
 	$(SUDO) apt-get update -q
 	@known=; for p in $(SYSTEM); do \
 		if dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || \

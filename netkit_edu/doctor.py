@@ -335,7 +335,8 @@ def probe_bcc(machine: Machine | None = None) -> Finding:
         found = f"BCC {version[1].decode() if version else ''} of the system's Python".replace("  ", " ")
         headers = machine.kernel_headers()
         if headers is None:
-            remedy = apt_install(machine, "linux-headers-amd64")
+            ubuntu = b"\nID=ubuntu" in b"\n" + (machine.file("/etc/os-release") or b"")
+            remedy = apt_install(machine, f"linux-headers-{'generic' if ubuntu else 'amd64'}")
             return Finding("bcc", False, f"{found}, but no kernel headers to compile against", remedy)
         return Finding("bcc", True, f"{found}, headers in {headers}")
     remedy = apt_install(machine, "python3-bpfcc")
@@ -352,6 +353,9 @@ def probe_browser(machine: Machine | None = None) -> Finding:
     machine = machine or Machine()
     for name in BROWSERS:
         if path := machine.which(name):
+            # Ubuntu's package is a script that asks for a snap.
+            if b"requires the chromium snap" in (machine.file(path) or b"") and not machine.which("/snap/bin/chromium"):
+                return Finding("browser", False, f"{path} is only a word for a snap", "snap install chromium")
             return Finding("browser", True, path)
     remedy = apt_install(machine, "chromium")
     return Finding(

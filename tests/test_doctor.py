@@ -266,6 +266,8 @@ def test_bcc_of_the_system_is_recognised(tmp_path):
         and finding.detail == "BCC 0.26.0 of the system's Python, but no kernel headers to compile against"
     )
     assert finding.remedy == "sudo apt-get install linux-headers-amd64"
+    machine.with_file("/etc/os-release", b'NAME="Ubuntu"\nID=ubuntu\n')
+    assert doctor.probe_bcc(machine).remedy == "sudo apt-get install linux-headers-generic"
     machine.headers = "/usr/src/x"
     assert doctor.probe_bcc(machine) == ("bcc", True, "BCC 0.26.0 of the system's Python, headers in /usr/src/x", "")
 
@@ -278,6 +280,16 @@ def test_bccs_namesake_is_not_taken_for_it(tmp_path):
 
 def test_browser_is_any_chromium(tmp_path):
     assert doctor.probe_browser(Made(tmp_path, programs={"google-chrome"})).ok
+
+
+def test_ubuntus_word_for_a_snap_is_no_browser(tmp_path):
+    machine = Made(tmp_path, programs={"chromium-browser"})
+    machine.with_file("/usr/bin/chromium-browser", b"echo \"Command '$0' requires the chromium snap to be installed.\"")
+    assert doctor.probe_browser(machine)[1:] == (
+        False,
+        "/usr/bin/chromium-browser is only a word for a snap",
+        "snap install chromium",
+    )
 
 
 def test_jupyter_without_widgets_names_what_is_missing(tmp_path):
