@@ -31,6 +31,8 @@ def bare(words: str) -> str:
 @pytest.mark.vm
 def test_a_kernel_still_says_so():
     with nk.Lab("vm") as lab:
+        if not lab.kernel.startswith(("6.12.", "6.18.")):
+            pytest.skip(f"the words are those of Linux 6.12, not of {lab.kernel}")
         for name, said in SAID.items():
             verdict = nk.compile('#include "netkit_edu.h"\n\n' + said.text)["prog"].verify(lab)
             assert verdict.ok == (not said.words), name
