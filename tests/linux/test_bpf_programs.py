@@ -101,7 +101,9 @@ def test_runs_are_counted_while_that_is_asked_for(room):
 
 def test_a_packet_that_no_program_could_get_is_refused(room):
     prog = load(room)
-    for packet, ctx in ((bytes(13), b""), (bytes(12) + b"\x08\0" + bytes(4), b""), (PACKET, b"\1")):
+    short = bytes(12) + b"\x08\0" + bytes(4)  # an IPv4 header that is cut off, which Ubuntu's 6.14.0-37 takes
+    checked = [(short, b"")] if not room.kernel.startswith("6.14.") else []
+    for packet, ctx in ((bytes(13), b""), (PACKET, b"\1"), *checked):
         with pytest.raises(KernelError, match="^EINVAL"):
             room.prog_test_run(prog, packet, ctx=ctx)
     with pytest.raises(KernelError, match="^EBADF"):
