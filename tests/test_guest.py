@@ -6,6 +6,9 @@ run. Python was inside of the guest, or outside with nothing but a door inside: 
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from tests.host import guest, guest_files, share
@@ -18,6 +21,8 @@ FILES = [("inside", file) for file in guest.INSIDE] + [("outside", file) for fil
 @pytest.fixture(scope="module")
 def cases():
     require("guest")
+    if beside := os.environ.get("NETKIT_EDU_GUEST"):
+        return guest.saved(Path(beside))
     return guest.run((*guest.INSIDE, *guest.ELSEWHERE), guest.OUTSIDE)
 
 
@@ -53,6 +58,29 @@ def test_a_share_is_the_same_each_time_and_has_a_test_of_each_file():
     assert share.chosen(names, 1) == names and third == share.chosen(names + ["tests/a.py::test_new"], 3)[: len(third)]
     assert 150 < len(third) < 250 and "tests/d.py::test_alone" in third
     assert {name.partition("::")[0] for name in share.chosen(names, 10**9)} == {f"tests/{f}.py" for f in "abcd"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_ran_beside_is_read_and_so_is_why_nothing_did(tmp_path, monkeypatch, fails):
+    def run(inside, outside):
+        if fails:
+            raise RuntimeError("the guest gave no result")
+        return [guest.Case("tests/host/test_x.py", "a", "failed", 1.5, "why", "outside")]
+
+    monkeypatch.setattr(guest, "run", run)
+    monkeypatch.setattr(guest, "missing", lambda: "")
+    monkeypatch.setattr(guest, "TIMEOUT_S", 0)
+    path = tmp_path / "guest.json"
+    with pytest.raises(RuntimeError, match="nobody wrote"):
+        guest.saved(path)
+    if fails:
+        with pytest.raises(RuntimeError, match="no result"):
+            guest.save(path)
+        with pytest.raises(RuntimeError, match="no result"):
+            guest.saved(path)
+    else:
+        guest.save(path)
+        assert guest.saved(path) == run((), ())
 
 
 def test_junits_words_are_read(tmp_path):

@@ -3,6 +3,7 @@
     python -m tests.host.guest                          boots the guest, as make test-host does
     python -m tests.host.guest all                      as make test-host-all does: all of it with Python inside
     python -m tests.host.guest [inside|outside] WORDS   boots it with other words for pytest
+    python -m tests.host.guest save FILE                boots it beside other tests, which read FILE (NETKIT_EDU_GUEST)
     python -m tests.host.guest headers                  prints where the kernel's headers are, for NETKIT_EDU_HEADERS
 
 It boots Debian's generic 6.12 kernel once, without root and without KVM, and prints what came of each test:
@@ -16,6 +17,7 @@ It boots Debian's generic 6.12 kernel once, without root and without KVM, and pr
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shlex
 import signal
@@ -206,8 +208,41 @@ def cases(path: Path, where: str = "inside") -> list[Case]:
     return found
 
 
+def save(path: Path) -> None:
+    """Run the lane beside other tests: write what came of it, or why nothing did, for `saved` to read."""
+    told: dict = {"error": "it was interrupted"}
+    try:
+        if reason := missing():
+            told = {"error": f"the guest cannot be booted here: {reason}"}
+        else:
+            told = {"cases": [case._asdict() for case in run((*INSIDE, *ELSEWHERE), OUTSIDE)]}
+    except Exception as error:
+        told = {"error": str(error)}
+        raise
+    finally:
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(told))
+        part.rename(path)
+
+
+def saved(path: Path) -> list[Case]:
+    """Wait for what `save` writes, and return it; RuntimeError with the reason if the lane gave nothing."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"nobody wrote {path}: python -m tests.host.guest save {path}")
+        time.sleep(1)
+    told = json.loads(path.read_text())
+    if "error" in told:
+        raise RuntimeError(told["error"])
+    return [Case(**case) for case in told["cases"]]
+
+
 def main(words: list[str]) -> int:
     """Run the guest and print what came of it; return 1 if anything failed, or was skipped that Linux can run."""
+    if words[:1] == ["save"]:
+        save(Path(words[1]))
+        return 0
     if reason := missing():
         print(f"the guest cannot be booted here: {reason}", file=sys.stderr)
         return 1
