@@ -234,7 +234,7 @@ _ROWS = (
         (Step("6.7", _NEGATIVE), Step("6.14", _SHORT))),
     Row("negative-or-mac", "a negative ifindex and an address of zeros at creation: which is told", "1.6.1",
         "net/core/rtnetlink.c:rtnl_newlink",
-        (Step("6.7", _NO_MAC, _MAC), Step("6.8.0-151", _NEGATIVE), Step("6.14", ("EADDRNOTAVAIL", "")))),
+        (Step("6.7", _NEGATIVE), Step("6.14", ("EADDRNOTAVAIL", "")))),
     Row("detach-unasked", "BPF_PROG_DETACH of the only program, without CAP_NET_ADMIN and without naming it", "1.6.5",
         "kernel/bpf/syscall.c:bpf_prog_detach",
         _where("6.8.0-151 6.12.117 6.18.15 6.19.14 7.0.13 7.1.13 7.2.12 7.3.4", "EPERM", "done")),
