@@ -183,7 +183,7 @@ class Story:
             return
         self._owners.task = record.task
         way = Way(self._packet)
-        way.named = self._frame
+        way.named = way.frame = self._frame
         self.ways.append(way)
         self._owners.take(record, way)
         way.hop(record, name, self._place(record))

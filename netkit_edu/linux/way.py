@@ -9,7 +9,7 @@ from netkit_edu.journey import Fate, FateKind, Hop, HopKind, Journey
 from netkit_edu.linux.evidence import filled
 from netkit_edu.linux.records import Record
 from netkit_edu.packet import IP_HLEN, checksum
-from netkit_edu.uapi import IPPROTO_UDP, errno_name
+from netkit_edu.uapi import ETH_HLEN, IPPROTO_UDP, errno_name
 
 NOTHING: Mapping = {}
 
@@ -28,8 +28,8 @@ class Where(NamedTuple):
 class Way:
     """One packet and its copies, fragments and segments.
 
-    ``bound``: a packet of it has been seen; ``splits``: it may turn into further ones. ``parent`` is the way of the
-    packet that this one answers, or that waits for it.
+    ``frame``: its bytes begin with an Ethernet header; ``bound``: a packet of it has been seen; ``splits``: it may turn
+    into further ones. ``parent`` is the way of the packet that this one answers, or that waits for it.
     """
 
     def __init__(self, packet: bytes = b"", parent: Way | None = None):
@@ -41,7 +41,7 @@ class Way:
         self.arrived = b""
         self.bound = False
         self.splits = False
-        self.named = False
+        self.named = self.frame = False
         self.replies: list[Way] = []
         self.requests: list[Way] = []
 
@@ -70,7 +70,7 @@ class Way:
     def name(self, data: bytes, frame: bool) -> None:
         """The packet as its sender's stack made it: from its IP header, or a ``frame``; the first to say so counts."""
         if not self.named:
-            self.named = True
+            self.named, self.frame = True, frame
             self.packet = data if frame else self.whole(data)
 
     def whole(self, data: bytes) -> bytes:
@@ -79,8 +79,9 @@ class Way:
         Of the segments of a packet that is the first one.
         """
         length = int.from_bytes(data[2:4], "big") if len(data) >= IP_HLEN else len(data)
-        if len(data) < length <= len(self.packet):
-            data += self.packet[len(data) : length]
+        packet = self.packet[ETH_HLEN:] if self.frame else self.packet
+        if len(data) < length <= len(packet):
+            data += packet[len(data) : length]
         return filled(data)
 
     def waits(self) -> bool:

@@ -207,3 +207,12 @@ def test_only_what_can_be_cut_is_a_gso_packet(lab, con):
     for frame in (nk.Ether() / nk.IP(dst=con.ip) / nk.ICMP() / bytes(3000), nk.Ether() / bytes(3000)):
         journey = lab.host.send(frame, dev=con.pair.primary, gso_size=1000)
         assert journey.sender_error == "EINVAL"
+
+
+def test_a_long_frame_arrives_as_it_was_sent(lab, con):
+    """Of which the kernel keeps all but the headers in pages of their own."""
+    con.pair.primary.set(mtu=9000)
+    payload = bytes(range(256)) * 20
+    frame = nk.Ether() / nk.IP(src=con.gateway, dst=con.ip) / nk.UDP(dport=PORT) / payload
+    journey = lab.host.send(frame, dev=con.pair.primary)
+    assert journey.fate.delivered and journey.arrived[28:] == payload == con.received[0].payload
