@@ -19,6 +19,8 @@ from netkit_edu.sim.vlan import VLAN_HLEN, VLANS
 from netkit_edu.uapi import ETH_HLEN, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6, IFF_LOOPBACK, IPPROTO_ICMP, Errno
 
 ICMPHDR_LEN, IPV6HDR_LEN, ARPHDR_LEN = 8, 40, 8  # bytes
+NEXTHDR_HOP, NEXTHDR_ROUTING, NEXTHDR_FRAGMENT, NEXTHDR_DEST = 0, 43, 44, 60
+FRAG_HDRLEN, MAX_FLOW_DISSECT_HDRS = 8, 15
 
 LL_RESERVED_SPACE, PAGE_SIZE = 16, 4096  # bytes
 
@@ -113,8 +115,21 @@ def skb_probe_transport_header(skb, protocol: int, at: int) -> int:
     if protocol == ETH_P_IP and room >= IPHDR_LEN and skb.buf[at] & 15 >= 5:
         return min(at + (skb.buf[at] & 15) * 4, len(skb.buf))
     if protocol == ETH_P_IPV6 and room >= IPV6HDR_LEN:
-        return at + IPV6HDR_LEN
+        return _behind_extensions(skb.buf, skb.buf[at + 6], at + IPV6HDR_LEN)
     return at if protocol == ETH_P_ARP and room >= ARPHDR_LEN else 0
+
+
+def _behind_extensions(buf, nexthdr: int, at: int) -> int:
+    """Return where the transport header begins behind IPv6 extension headers (RFC 8200, section 4); 0 if one is cut."""
+    for _ in range(MAX_FLOW_DISSECT_HDRS + 1):
+        if nexthdr == NEXTHDR_FRAGMENT:
+            return at + FRAG_HDRLEN if len(buf) >= at + FRAG_HDRLEN else 0
+        if nexthdr not in (NEXTHDR_HOP, NEXTHDR_ROUTING, NEXTHDR_DEST):
+            return min(at, len(buf))
+        if len(buf) < at + 2:
+            return 0
+        nexthdr, at = buf[at], at + (buf[at + 1] + 1) * 8
+    return min(at, len(buf))
 
 
 def _skip_tags(skb, protocol: int, at: int) -> tuple[int, int]:
