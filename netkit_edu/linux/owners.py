@@ -18,6 +18,7 @@ BIRTHS = COPIES | {
     "ip_output", "ip_mc_output", "ip_finish_output2", "__dev_queue_xmit", "__bpf_redirect", "__br_forward",
     "dev_hard_start_xmit", "loopback_xmit", "dummy_xmit", "veth_xmit", "netkit_xmit", "br_dev_xmit",
 }  # fmt: skip
+_OF_IP = {"ip_output", "ip_mc_output", "ip_finish_output2"}  # where no ARP request comes by
 _END = "skb_release_head_state"  # a second one is that of a packet at the same address that was never seen alive
 _PASSIVE = {"sock_wfree", _END}  # what happens to a packet while others are worked on
 
@@ -99,6 +100,8 @@ class Owners:
 
     def _heir(self, record: Record, function: str) -> Way | None:
         way = self.near(record) if function in BIRTHS else None
-        while way is not None and way.bound and not way.splits and function not in COPIES:
+        while way is not None and (
+            way.asks() and function in _OF_IP or way.bound and not way.splits and function not in COPIES
+        ):
             way = way.parent
         return way

@@ -84,9 +84,14 @@ class Way:
             data += packet[len(data) : length]
         return filled(data)
 
+    def asks(self) -> bool:
+        """Return whether it is an ARP request for a packet that waits."""
+        return self.parent is not None and self in self.parent.requests
+
     def waits(self) -> bool:
         """Return whether it, or what it asked or set off, waits for a neighbour's address."""
-        own = self.fate is None and self.last == "__neigh_event_send"
+        steps = (hop.function for hop in reversed(self.hops) if hop.function != "consume_skb")  # of what was cut up
+        own = self.fate is None and next(steps, "") == "__neigh_event_send"
         return own or any(way.waits() for way in (*self.replies, *self.requests))
 
     def unread(self) -> bool:
