@@ -192,7 +192,7 @@ def bpf_out_neigh_v4(skb: SkBuff, dev, nh: NextHop | None) -> int:
         return -Errno.ENETDOWN
     cpu.xmit_recursion += 1
     if nh is not None:
-        neigh = ip_neigh_gw4(dev, int.from_bytes(nh.address, "big"), RTN_UNICAST)
+        neigh = ip_neigh_gw4(dev, int.from_bytes(nh.address, "big"))
         rc = neigh_output(neigh, skb)
     elif skb.dst.type is RTN_LOCAL:  # to one of this host's own addresses: the loopback's header, but through dev
         at = skb.push(ETH_HLEN)
@@ -200,7 +200,7 @@ def bpf_out_neigh_v4(skb: SkBuff, dev, nh: NextHop | None) -> int:
         rc = core.__dev_queue_xmit(skb)
     else:
         daddr = int.from_bytes(skb.buf[skb.data + 16 : skb.data + 20], "big")
-        rc = neigh_output(ip_neigh_gw4(dev, skb.dst.gateway or daddr, RTN_UNICAST), skb)
+        rc = neigh_output(ip_neigh_gw4(dev, skb.dst.gateway or daddr), skb)
     cpu.xmit_recursion -= 1
     return rc
 

@@ -97,7 +97,7 @@ def ip_finish_output2(skb: SkBuff) -> int:
         IP_UPD_PO_STATS(dev.net, OUTBCAST, len(skb))
     IP_UPD_PO_STATS(dev.net, OUT, len(skb))
     nexthop = rt.gateway or int.from_bytes(skb.buf[at + 16 : at + 20], "big")
-    return neigh_output(ip_neigh_gw4(dev, nexthop, rt.type), skb)
+    return neigh_output(ip_neigh_gw4(dev, nexthop), skb)
 
 
 def ip_fragment(skb: SkBuff, mtu: int, frag_list: bool = False) -> int:

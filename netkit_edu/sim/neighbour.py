@@ -18,7 +18,7 @@ from netkit_edu.engine.skb import SkBuff
 from netkit_edu.journey import HopKind
 from netkit_edu.sim.dev import __dev_queue_xmit as dev_queue_xmit
 from netkit_edu.sim.inet import in_multicast, ntoa
-from netkit_edu.sim.route import RTN_BROADCAST
+from netkit_edu.sim.route import RTN_BROADCAST, inet_addr_type
 from netkit_edu.sim.skbuff import kfree_skb_reason
 from netkit_edu.uapi import ETH_HLEN, IFF_LOOPBACK, IFF_NOARP
 
@@ -52,7 +52,7 @@ class Neighbour:
         self.arp_queue: deque[SkBuff] = deque()
 
 
-def ip_neigh_gw4(dev, nexthop: int, kind: str) -> Neighbour:
+def ip_neigh_gw4(dev, nexthop: int) -> Neighbour:
     """Find the neighbour entry of a next hop, or make one (arp_constructor)."""
     if dev.flags & IFF_LOOPBACK:
         nexthop = 0
@@ -62,7 +62,7 @@ def ip_neigh_gw4(dev, nexthop: int, kind: str) -> Neighbour:
             ha = b"\x01\x00\x5e" + (nexthop & 0x7FFFFF).to_bytes(3, "big")
         elif dev.flags & (IFF_NOARP | IFF_LOOPBACK):
             ha = dev.dev_addr
-        elif kind is RTN_BROADCAST:
+        elif inet_addr_type(dev.net, nexthop) is RTN_BROADCAST:
             ha = b"\xff" * 6
         else:
             ha = None

@@ -165,6 +165,16 @@ def inet_select_addr(net, dev, dst: int) -> int:
     return next((address for other in net.devices.values() for address, _ in other.addresses if other.up), 0)
 
 
+def inet_addr_type(net, address: int) -> str:
+    """Return what kind of address it is to this host, whichever device it belongs to: the local table says."""
+    if address in (0, INADDR_BROADCAST):
+        return RTN_BROADCAST
+    if in_multicast(address):
+        return RTN_MULTICAST
+    route = net.fib.find(address)
+    return route.type if route is not None and route.type in (RTN_LOCAL, RTN_BROADCAST) else RTN_UNICAST
+
+
 def __ip_dev_find(net, address: int):
     """Return the device that has an address, up or down; None if there is none."""
     return next((dev for dev in net.devices.values() if any(address == own for own, _ in dev.addresses)), None)

@@ -27,3 +27,12 @@ def test_a_frame_to_a_group_has_the_groups_address_even_without_arp(lab, mode, v
     with pod.device.capture() as seen:
         pod.send(nk.IP(src=pod.ip, dst=GROUP) / nk.UDP(dport=7) / b"hi", via=via)
     assert [frame.bytes[:6].hex(":") for frame in seen.frames] == [GROUP_MAC]
+
+
+@pytest.mark.parametrize("device", ["veth", "netkit"])
+def test_a_subnets_broadcast_is_one_on_every_device(lab, con, device):
+    """arp_constructor asks the local table, whichever device the address belongs to (inet_addr_type_dev_table)."""
+    other = lab.pod("other", device=device, mode="l2" if device == "netkit" else None)
+    with other.pair.primary.capture() as seen:
+        lab.host.send(nk.IP(dst="10.0.1.255") / nk.UDP(dport=7) / b"hi", dev=other.pair.primary)
+    assert [frame.bytes[:6].hex(":") for frame in seen.frames] == ["ff:ff:ff:ff:ff:ff"]
