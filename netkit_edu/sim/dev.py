@@ -17,7 +17,7 @@ from netkit_edu.sim.cpu import Cpu, local_bh_disable, local_bh_enable, napi_comp
 from netkit_edu.sim.gso import netif_needs_gso, qdisc_pkt_len_init, skb_gso_ok, skb_gso_segment
 from netkit_edu.sim.netfilter import nf_hook_egress, nf_hook_ingress
 from netkit_edu.sim.skbuff import eth_type_trans, kfree_skb_reason, skb_scrub_packet
-from netkit_edu.sim.vlan import VLAN_HLEN, VLANS, skb_vlan_untag, vlan_leave
+from netkit_edu.sim.vlan import VLAN_HLEN, VLANS, skb_vlan_untag, validate_xmit_vlan, vlan_leave
 from netkit_edu.uapi import ETH_HLEN, IFF_UP, Errno, NetXmit
 
 NET_RX_SUCCESS, NET_RX_DROP = 0, 1
@@ -140,7 +140,7 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
     if q.enqueue is not None:
         rc = q.enqueue(skb, dev)
     elif dev.flags & IFF_UP and cpu.xmit_recursion <= XMIT_RECURSION_LIMIT:
-        segments = validate_xmit_skb(skb, dev) if skb.gso_size else (skb,)
+        segments = validate_xmit_skb(skb, dev) if skb.gso_size or skb.vlan_present else (skb,)
         rc = -Errno.ENOMEM
         if segments:
             cpu.xmit_recursion += 1
@@ -156,6 +156,7 @@ def __dev_queue_xmit(skb: SkBuff) -> int:
 
 def validate_xmit_skb(skb: SkBuff, dev) -> Sequence[SkBuff]:
     """Return what the driver gets: the packet, or its segments if the device takes none whole; nothing if it is bad."""
+    validate_xmit_vlan(skb, dev)
     if not skb.gso_size or not netif_needs_gso(skb, dev):
         return (skb,)
     said = f"{skb.gso_segs} segments" if skb.gso_segs else "segments"

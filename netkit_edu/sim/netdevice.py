@@ -91,6 +91,7 @@ class NetDevice:
         self.netns_immutable = False
         self.carrier = True
         self.tracks_carrier = False
+        self.vlan_offload = True  # it takes VLAN tags beside the bytes (NETIF_F_HW_VLAN_CTAG_TX, _STAG_TX)
         self.gso = True  # it takes GSO packets whole (NETIF_F_GSO_SOFTWARE)
         self.features: frozenset[str] = frozenset()
         self.tso_max_size = TSO_LEGACY_MAX_SIZE
@@ -162,7 +163,7 @@ def dummy_setup(dev_addr: bytes) -> NetDevice:
     """Make a dummy device."""
     flags = IFF_BROADCAST | IFF_NOARP
     dev = NetDevice(DUMMY_OPS, kind="dummy", flags=flags, dev_addr=dev_addr, min_mtu=0, max_mtu=0)
-    dev.features = DUMMY_FEATURES
+    dev.features, dev.vlan_offload = DUMMY_FEATURES, False
     return dev
 
 
@@ -187,7 +188,7 @@ LOOPBACK_OPS = NetDeviceOps(ndo_start_xmit=loopback_xmit, ndo_set_mac_address=et
 def loopback_setup() -> NetDevice:
     """Make the loopback device of a namespace."""
     dev = NetDevice(LOOPBACK_OPS, kind="loopback", flags=IFF_LOOPBACK, mtu=65536, min_mtu=0, max_mtu=0)
-    dev.tso_max_size, dev.netns_immutable = GSO_MAX_SIZE, True
+    dev.tso_max_size, dev.netns_immutable, dev.vlan_offload = GSO_MAX_SIZE, True, False
     return dev
 
 

@@ -1,4 +1,4 @@
-"""VLAN tags on arrival: there is no VLAN device here, so a tag decides only whether the packet is for this host.
+"""VLAN tags: there is no VLAN device here, so on arrival a tag decides only whether the packet is for this host.
 
 Mirrors parts of net/core/skbuff.c, include/linux/if_vlan.h and net/core/dev.c, Linux 6.12.
 """
@@ -29,6 +29,18 @@ def skb_vlan_untag(skb: SkBuff) -> bool:
     skb.mac_header += VLAN_HLEN
     skb.network_header = skb.pull(VLAN_HLEN)
     return True
+
+
+def validate_xmit_vlan(skb: SkBuff, dev) -> None:
+    """Put the tag beside the bytes into them for a device that does not do so itself (__vlan_hwaccel_push_inside)."""
+    if not skb.vlan_present or dev.vlan_offload:
+        return
+    macs = bytes(skb.buf[skb.data : skb.data + _MACS])
+    skb.mac_header = at = skb.push(VLAN_HLEN)
+    tag = skb.vlan_proto.to_bytes(2, "big") + skb.vlan_tci.to_bytes(2, "big")
+    skb.buf[at : at + _MACS + VLAN_HLEN] = macs + tag
+    skb.protocol = skb.vlan_proto
+    skb.vlan_present = skb.vlan_tci = skb.vlan_proto = 0
 
 
 def vlan_leave(skb: SkBuff) -> bool:
