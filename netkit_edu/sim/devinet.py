@@ -16,7 +16,7 @@ def inet_insert_ifa(dev: NetDevice, text: str) -> None:
     """Give a device an address; EEXIST if it has it, ENOBUFS while it speaks no IPv4 (rtm_to_ifaddr)."""
     address, plen = parse_prefix(text)
     if not dev.in_dev:
-        raise KernelError("ENOBUFS")
+        raise KernelError("ENOBUFS", hint="a device with an MTU below 68 bytes has no IPv4: raise its MTU first")
     if (address, plen) in dev.addresses:
         raise KernelError("EEXIST", "ipv4: Address already assigned")
     dev.addresses.append((address, plen))

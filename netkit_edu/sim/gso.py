@@ -108,7 +108,7 @@ def skb_gso_segment(skb: SkBuff, whole: bool = False) -> list[SkBuff] | None:
     start, net = skb.data, skb.network_header
     trans, protocol = net + (skb.buf[net] & 15) * 4, skb.buf[net + 9]
     if skb.protocol != ETH_P_IP or protocol not in _GSO_TYPES:
-        raise KernelError("EPROTONOSUPPORT")
+        raise KernelError("EPROTONOSUPPORT", hint="only TCP and UDP packets are cut into segments")
     if trans != skb.csum_start or not skb.gso_type & _GSO_TYPES[protocol]:
         raise KernelError("EINVAL")
     skb.transport_header = trans

@@ -45,7 +45,8 @@ def copied(to: Path, *, holes: bool = True) -> Path:
     if (here / "kernels").is_dir():
         shutil.copytree(here / "kernels", to / "kernels")
     paths = list(here.glob("launch-*"))
-    for found in (entry, rehearsal.lookup(entry)[0], cache.lookup(recipe.booted)):
+    rehearsed = rehearsal.lookup(entry) or (None,)  # none where other checkouts share the cache and ask otherwise
+    for found in (entry, rehearsed[0], cache.lookup(recipe.booted)):
         paths += [found.path, found.path.with_suffix(".json")] if found else []
     for path in paths:
         subprocess.run(["cp", f"--sparse={'always' if holes else 'never'}", path, to / path.name], check=True)
