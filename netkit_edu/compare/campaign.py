@@ -71,8 +71,12 @@ class Comparison:
 
     def look(self, scenario: Scenario) -> Disagreement:
         """Execute a scenario on both, and tell what nothing explains."""
-        left = self.execute(scenario, self.left)
-        right = self.execute(scenario, self.right)
+        try:
+            left, right = (self.execute(scenario, machine) for machine in (self.left, self.right))
+        except Endless:  # in the middle: what it has left would be found with the next
+            for machine in (self.left, self.right):
+                machine.restart()
+            raise
         known = (*self.known, *otherkernels.surprises(self.right.lab.kernel))
         found, names = surprises.explain(scenario, differences(left, right), known)
         self.tally.explained.update(set(names))

@@ -146,6 +146,14 @@ def test_what_goes_round_for_ever_is_left_out(machine):
     comparison.close()
 
 
+def test_what_came_before_a_packet_went_round_is_not_found_with_the_next_scenario():
+    send = {"do": "send", "device": "a.peer"}
+    comparison = Comparison("sim", "sim")
+    assert comparison.take(Scenario({"a": {}}, ROUND.programs, [send, *ROUND.steps])) is None
+    assert comparison.take(Scenario({"a": {}}, {}, [send])) is None and comparison.tally.endless == 1
+    comparison.close()
+
+
 def test_an_explained_difference_is_counted_apart_and_what_follows_from_it_too():
     known = Surprise("short counters", "a test's", lambda s, d, found: "counters" in d.field, ROUND, ends=True)
     comparison = Mutated(dev, "dev_sw_netstats_rx_add", headless, known=(known,))
